@@ -1,0 +1,78 @@
+/* common/feature/feature.h */
+/*
+ * feature: declared features, compiled once, computed the same way when serving, backfilling, training.
+ *
+ * Shape    inputs (columns of each topic that feeds the stage) and definitions go in; a struct features comes
+ *          out: which input columns it needs, which columns it makes, and the step that makes them.
+ * Windows  (t-w-delay, t-delay], t the row's event time, the row itself included when delay is 0. `over` gives
+ *          one column per window, named <name>_<window>; an expression over such a family makes a family.
+ * Exact    values are rounded once to the column's declared scale (default 6 decimals) and summed as 128-bit
+ *          integers: no order of arrival shows in any bit. Rows out of order are inserted in place.
+ * Null     a null or absent value is not counted, summed or averaged; mean of nothing is null; an operation on
+ *          null is null; division by zero is null.
+ * Errors   features_new: ERR_FATAL with feature, position and nearest name. features_apply: per row, in `bad`.
+ * Threads  immutable but for the state that the caller passes.
+ */
+#ifndef FEATURE_FEATURE_H
+#define FEATURE_FEATURE_H
+
+#include "base/batch.h"
+#include "state/state.h"
+
+struct feature_col {
+    const char *name;
+    enum col_type type;
+    bool is_time; /* hour(), weekday() take it */
+    int scale;    /* decimals for exact sums; -1: 6 */
+};
+
+struct feature_input {
+    const char *name; /* the topic's name in the wiring */
+    const struct feature_col *cols;
+    size_t n_cols;
+};
+
+struct feature_def {
+    const char *name;
+    const char *expr;      /* an expression, or NULL */
+    const char *aggregate; /* "count", "sum", "mean", or NULL */
+    const char *of;        /* count: an input's name; sum, mean: an expression over the columns of one input */
+    const char *const *over; /* windows as written: "1d", "7d" */
+    size_t n_over;
+    const char *delay; /* NULL: none */
+};
+
+struct features;
+
+/* emit: the input whose rows come out with features; the others only feed state. */
+enum status features_new(const struct feature_input *inputs, size_t n_inputs, size_t emit, const struct feature_def *defs,
+                         size_t n_defs, struct features **ret_features, struct error *err);
+void features_free(struct features *f);
+
+/* Columns made, in order of definition. */
+size_t features_n_cols(const struct features *f);
+const struct feature_col *features_cols(const struct features *f);
+/* Whether input column i must be decoded. */
+bool features_needs(const struct features *f, size_t input, const char *col);
+/* 16 hex digits over the canonical definitions: equal definitions, equal feature set. */
+const char *features_fingerprint(const struct features *f);
+bool features_has_state(const struct features *f);
+
+/* Rows of one input, in the order in which the log decided. keys[r] and event_ms[r] belong to row r; rows with
+ * bad[r] != NULL are passed over; a row that cannot be computed gets bad[r] (arena text). For the emitting
+ * input the feature columns are added to `in`. at: the task's event-time progress before the batch;
+ * nothing older than at - lateness_ms - longest window - delay is kept. commit: see state_dirty. */
+enum status features_apply(const struct features *f, struct state *s, size_t input, struct batch *in,
+                           const struct view *keys, const int64_t *event_ms, const char **bad, int64_t at,
+                           int64_t lateness_ms, int64_t commit, struct error *err);
+
+/* One expression over the columns of a batch (rules, "when" conditions). */
+struct expr;
+enum status expr_new(const char *text, const struct feature_col *cols, size_t n_cols, struct expr **ret_expr,
+                     enum col_type *ret_type, struct error *err);
+void expr_free(struct expr *e);
+bool expr_needs(const struct expr *e, const char *col);
+/* The result as a column that is not part of the batch (its arena's memory). */
+enum status expr_eval(const struct expr *e, const struct batch *in, struct col *ret_col, struct error *err);
+
+#endif

@@ -1,0 +1,65 @@
+/* common/state/state.h */
+/*
+ * state: what one task remembers: key -> flat bytes, which of them changed since they were last
+ * written to the changelog, and how much memory that takes. Knows no Kafka and no features.
+ *
+ * Shape    a value is flat memory that its owner lays out (little-endian, no pointers), so it is written and
+ *          restored as it is, in chunks of at most STATE_CHUNK_BYTES of which only changed ones are dirty.
+ * Order    dirty keys form a queue, oldest first dirty first. `since` is the caller's commit number at
+ *          the moment a key became dirty: the oldest one says how far back inputs must be re-read.
+ * Hash     SipHash with a random key: keys that collide cannot be prepared. No order of iteration is promised.
+ * Limit    over limit_bytes state_get returns NULL with ERR_FATAL that names used and allowed bytes.
+ * Owner    an entry lives until state_drop or state_free; its value moves when it grows (state_resize).
+ * Threads  one.
+ */
+#ifndef STATE_STATE_H
+#define STATE_STATE_H
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+#define STATE_CHUNK_BYTES ((size_t)64 * 1024)
+
+struct state;
+
+struct entry {
+    struct view key; /* owned by the entry */
+    uint8_t *value;  /* n_bytes, zeroed when grown */
+    size_t n_bytes;
+    uint32_t reflects; /* restore: index of the positions that the value reflects + 1; 0: none */
+    /* the rest is state.c's: dirty chunks, links */
+    uint64_t dirty[2];      /* chunk i of the first 127; bit 127: everything */
+    int64_t since;
+    struct entry *dirty_next;
+    bool is_dirty;
+};
+
+struct state *state_new(size_t limit_bytes);
+void state_free(struct state *s);
+
+struct entry *state_find(struct state *s, struct view key);
+struct entry *state_get(struct state *s, struct view key, struct error *err); /* found or made, value empty */
+enum status state_resize(struct state *s, struct entry *e, size_t n_bytes, struct error *err);
+
+/* value[offset, offset + n) was or will be changed in the work of commit number `commit`. */
+void state_dirty(struct state *s, struct entry *e, size_t offset, size_t n, int64_t commit);
+
+/* The next dirty chunk, oldest key first; false when there is none. The chunk is clean afterwards. */
+struct state_chunk {
+    struct entry *entry;
+    uint32_t index;    /* of this chunk */
+    uint32_t n_chunks; /* of the value now */
+    struct view bytes;
+};
+bool state_next_chunk(struct state *s, struct state_chunk *ret_chunk);
+/* The oldest `since` among dirty keys, or INT64_MAX when all is clean. */
+int64_t state_since_min(const struct state *s);
+
+/* Restore: puts a chunk back (clean). */
+enum status state_restore(struct state *s, struct view key, uint32_t index, struct view chunk, uint32_t reflects,
+                          struct error *err);
+
+size_t state_n_keys(const struct state *s);
+size_t state_bytes(const struct state *s);
+
+#endif

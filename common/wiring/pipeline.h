@@ -1,0 +1,77 @@
+/* common/wiring/pipeline.h */
+/*
+ * pipeline: a pipeline file, checked, with every schema resolved: what all workers and the command start from.
+ *
+ * Shape    plain structs; indexes refer to arrays of the same struct pipeline. Every topic has a schema: the
+ *          declared .avsc (from the folder `schemas` beside the folder of the file, or "schemas" in the file), or derived:
+ *          the emitting input's fields, then the stage's features (double / long / boolean, nullable where a
+ *          feature can be null), then `lineage`.
+ * Errors   pipeline_load reports *every* fault: "file: $.json.path: expected ..., got ...; did you mean '...'?"
+ * Owner    pipeline_free frees all. Threads: immutable.
+ */
+#ifndef WIRING_PIPELINE_H
+#define WIRING_PIPELINE_H
+
+#include "feature/feature.h"
+#include "wire/schema.h"
+
+struct topic {
+    const char *name;   /* in the wiring: "transactions" */
+    const char *broker_name; /* "fraud.transactions" */
+    const char *schema_name; /* as declared, or NULL when derived */
+    struct schema *schema;
+    const char *key;  /* field name, or NULL (then the record's key goes through) */
+    const char *time; /* field name; for a stage's output: inherited from its emitting input */
+    int partitions;   /* declared, or inherited from the writer's input */
+    int64_t lateness_ms; /* "lateness", default 1h; topics from outside only */
+    int64_t time_min_ms; /* "time.min", default 2000-01-01 */
+    int64_t time_ahead_ms; /* "time.ahead", default 10 min */
+    int writer;       /* stage that writes it and is not ingest, or -1: from outside */
+    bool ordered;     /* some stage of the wiring reads it in order: its writer sends marks */
+};
+
+struct rule { const char *name, *when, *severity, *key; int64_t cooldown_ms; };
+struct setting { const char *name, *value; }; /* value as text */
+
+struct stage_def {
+    const char *name;
+    const char *worker; /* ingest preprocess train score alert */
+    int *from; size_t n_from;
+    int emit;   /* index into `from` of the emitting input ("emit_on"; 0 when there is one input) */
+    int *to; size_t n_to;
+    int64_t commit_interval_ms; /* "commit.interval", default 100 */
+    bool arrival_order;         /* "order": "arrival" */
+    /* preprocess */
+    struct feature_def *features; size_t n_features;
+    struct features *compiled; /* also checked here */
+    /* train */
+    const char *model; /* train and score */
+    int label_from; const char *label_on; double label_value, label_absent; int64_t label_after_ms; /* label_from -1: none */
+    int64_t every_ms, window_ms, holdout_ms, model_lag_ms; /* "model.lag", default 1h */
+    struct setting *xgboost; size_t n_xgboost; int rounds; /* "rounds" apart */
+    const char **model_features; size_t n_model_features; /* columns, families expanded; default: all features of upstream preprocess stages */
+    const char *feature_set; /* fingerprint of the preprocess stage(s) before: of the last; train and score */
+    /* score */
+    int explain_top; const char *explain_when; /* 0: none */
+    int64_t model_wait_ms; /* "model.wait", default 1 min */
+    /* alert */
+    struct rule *rules; size_t n_rules;
+};
+
+struct pipeline {
+    const char *name, *file;
+    struct topic *topics; size_t n_topics;
+    struct stage_def *stages; size_t n_stages;
+    struct setting *kafka; size_t n_kafka; /* librdkafka properties as written under "kafka" */
+    struct arena *arena;
+};
+
+/* faults: one line each; empty when OK. */
+enum status pipeline_load(const char *path, struct pipeline **ret_pipeline, struct bytes *ret_faults, struct error *err);
+void pipeline_free(struct pipeline *p);
+struct stage_def *pipeline_stage(const struct pipeline *p, const char *name); /* NULL: none; see nearest_name */
+struct topic *pipeline_topic(const struct pipeline *p, const char *name);     /* short or broker name */
+/* The candidate nearest to `name` by edit distance, or NULL when none is near. */
+const char *nearest_name(const char *name, const char *const *candidates, size_t n);
+
+#endif
