@@ -1,0 +1,78 @@
+/* common/stage/kafka.h */
+/*
+ * kafka: everything about a broker that is not the loop: addresses, topics, plain reading and writing. For
+ * workers' jobs (train reads ranges, score follows models) and the command (tail, up, models).
+ *
+ * Errors   one clear sentence that names the address and what to do: no Kafka there, no permission, ...
+ * Threads  a reader or writer belongs to one thread; several may exist.
+ */
+#ifndef STAGE_KAFKA_H
+#define STAGE_KAFKA_H
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "wire/registry.h"
+#include "wiring/pipeline.h"
+
+#define MODELS_TOPIC "millrace.models"
+#define SCHEMAS_TOPIC "millrace.schemas"
+
+/* given, else $MILLRACE_BROKERS, else the first line of build/kafka/bootstrap, else "localhost:9092". */
+const char *kafka_brokers(const char *given);
+
+/* Partition of a key as Java clients choose it (murmur2). */
+int kafka_partition(struct view key, int n_partitions);
+
+/* ---- topics: the operator's command alone. p: for its "kafka" properties, or NULL, here and below ---- */
+struct topic_spec {
+    const char *name;
+    int partitions;
+    bool compact;
+};
+/* Makes what is missing; a topic with other partitions or message.timestamp.type is an error that names both. */
+enum status kafka_topics_ensure(const char *brokers, const struct pipeline *p, const struct topic_spec *specs, size_t n,
+                                struct error *err);
+/* Names of all topics, NULL-terminated, in the arena. */
+enum status kafka_topics(const char *brokers, const struct pipeline *p, struct arena *arena, const char ***ret_names,
+                         struct error *err);
+/* Committed offset (-1: none) and end per partition of a group on a topic; arrays of n partitions. */
+enum status kafka_lag(const char *brokers, const struct pipeline *p, const char *group, const char *topic, int n,
+                      int64_t *ret_committed, int64_t *ret_end, struct error *err);
+
+/* ---- reading ranges, committed records only ---- */
+struct reader_msg {
+    int partition; /* -1: nothing came within the timeout */
+    int64_t offset;
+    int64_t arrival_ms;
+    struct view key, value; /* until the next read; data == NULL: null */
+    struct view mark;       /* data == NULL: none */
+};
+struct reader;
+enum status reader_new(const char *brokers, const struct pipeline *p, struct reader **ret_reader, struct error *err);
+void reader_free(struct reader *r);
+/* *ret_n = 0: there is no such topic. */
+enum status reader_partitions(struct reader *r, const char *topic, int *ret_n, struct error *err);
+enum status reader_bounds(struct reader *r, const char *topic, int partition, int64_t *ret_low, int64_t *ret_high,
+                          struct error *err);
+/* Adds [from, to) of a partition; to -1: without end. All of one topic. Reading begins with the first reader_next;
+ * later ranges may be added once *ret_end was seen (bisecting). */
+enum status reader_add(struct reader *r, const char *topic, int partition, int64_t from, int64_t to, struct error *err);
+/* The next record of any range; *ret_end when all are read. With timeout_ms < 0 it waits (60 s without progress is an
+ * error). */
+enum status reader_next(struct reader *r, int timeout_ms, struct reader_msg *ret_msg, bool *ret_end, struct error *err);
+/* For ranges without end: everything that was there at the first reader_next has been read. */
+bool reader_caught_up(const struct reader *r);
+
+/* Loads millrace.schemas into a registry, from its beginning to its end. No such topic: nothing to load. */
+enum status kafka_schemas_load(const char *brokers, const struct pipeline *p, struct registry *reg, struct error *err);
+
+/* ---- writing: one transaction from writer_new to writer_commit; more may follow ---- */
+struct writer;
+enum status writer_new(const char *brokers, const struct pipeline *p, const char *transactional_id,
+                       struct writer **ret_writer, struct error *err);
+enum status writer_put(struct writer *w, const char *topic, int partition, struct view key, struct view value,
+                       struct error *err);
+enum status writer_commit(struct writer *w, struct error *err);
+void writer_free(struct writer *w); /* aborts what was not committed */
+
+#endif

@@ -1,0 +1,80 @@
+/* common/stage/log.h */
+/*
+ * log: the seam between the loop and where records come from and go to.
+ *
+ * Drivers  kafka (librdkafka, transactions), file (Avro container files), sim (tests).
+ * Shape    inputs are the stage's `from` topics by index, partitions by number; task p owns partition p of every input.
+ * Owner    a taken record's views live until log->ops->release.
+ * Errors   ERR_RETRY: the world is bad for now (abort, back off, again); ERR_FATAL: exit, be restarted.
+ * Threads  one.
+ */
+#ifndef STAGE_LOG_H
+#define STAGE_LOG_H
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+struct log_record {
+    int input;
+    int partition;
+    int64_t offset;
+    int64_t arrival_ms;      /* when the broker took it; -1: not known (files) */
+    struct view key, value;  /* data == NULL: null */
+    struct view traceparent; /* header, or data == NULL */
+    struct view mark;        /* header millrace.mark, or data == NULL */
+    bool bare;               /* value is a body of the input's own schema, without a frame (files) */
+    bool at_end;             /* no record: the partition's end was reached; offset is that end */
+    void *handle;            /* the driver's */
+};
+
+struct log_put {
+    const char *topic; /* broker name */
+    int partition;
+    struct view key, value;  /* data == NULL: null; value is framed */
+    struct view traceparent; /* or data == NULL */
+    struct view mark;        /* or data == NULL */
+};
+
+struct log_position {
+    int input;
+    int partition;
+    int64_t offset;    /* lowest not taken; -1: none committed */
+    char metadata[64]; /* {"taken":N,"at":M} */
+};
+
+/* What became of the assignment; tasks are partition numbers. */
+struct log_assignment {
+    bool changed;
+    const int *tasks; /* the whole present assignment, owned by the log until the next take */
+    size_t n_tasks;
+};
+
+struct log;
+typedef enum status log_restore_fn(void *ctx, struct view key, struct view value, struct error *err);
+
+struct log_ops {
+    /* Up to cap records and end marks, waiting at most timeout_ms for the first; and assignment changes. */
+    enum status (*take)(struct log *l, int timeout_ms, struct log_record *ret, size_t cap, size_t *ret_n,
+                        struct log_assignment *ret_assignment, struct error *err);
+    void (*release)(struct log *l, struct log_record *r);
+    /* Where task stands on each input (ret: one per input). */
+    enum status (*committed)(struct log *l, int task, struct log_position *ret, struct error *err);
+    enum status (*seek)(struct log *l, int input, int partition, int64_t offset, struct error *err);
+    enum status (*pause)(struct log *l, int input, int partition, bool paused, struct error *err);
+    enum status (*put)(struct log *l, const struct log_put *put, struct error *err);
+    /* Outputs and positions together. *ret_unmoved with ERR_RETRY: nothing was committed, the assignment is as
+     * before: put the same again. */
+    enum status (*commit)(struct log *l, const struct log_position *at, size_t n, bool *ret_unmoved, struct error *err);
+    /* Every committed record of a compacted topic's partition, up to its high watermark now. */
+    enum status (*restore)(struct log *l, const char *topic, int partition, log_restore_fn *each, void *ctx,
+                           struct error *err);
+    /* Partitions of a topic that the stage writes. */
+    enum status (*partitions)(struct log *l, const char *topic, int *ret_n, struct error *err);
+    void (*close)(struct log *l);
+};
+
+struct log {
+    const struct log_ops *ops;
+};
+
+#endif

@@ -1,0 +1,84 @@
+/* common/stage/stage.h */
+/*
+ * stage: the one loop: take a batch, decode, the worker's transform, encode, put, commit.
+ *
+ * A worker is a struct worker of callbacks. The loop owns Kafka, time, retries, restore, dead letters, lineage and
+ * logs; callbacks are pure but for the state that they are handed. Every callback runs on the loop's one thread.
+ */
+#ifndef STAGE_STAGE_H
+#define STAGE_STAGE_H
+
+#include "base/batch.h"
+#include "state/state.h"
+#include "wire/plan.h"
+#include "wire/registry.h"
+#include "wiring/pipeline.h"
+
+struct stage;
+
+#define ROW_SKIP ((const char *)1) /* in rows.bad: already reflected, pass over in silence */
+
+/* Rows of one input of one task, in the order that the log decided. */
+struct rows {
+    size_t input;            /* index into the stage's `from` */
+    int task;                /* partition number */
+    struct batch *cols;      /* the columns that the worker wants, and the loop's own (lineage.*) */
+    const struct view *keys; /* the records' keys */
+    const int64_t *event_ms; /* event time per row */
+    const int64_t *at;       /* the task's event-time progress as of each row, itself included */
+    const char **bad;        /* NULL, or why the row is passed over: set it and the row becomes a dead letter */
+    bool replay;             /* rebuilds state only: outputs are dropped */
+    int64_t at_before;       /* progress before the batch */
+    int64_t lateness_ms;
+    int64_t commit;          /* for state_dirty */
+    struct state *state;
+};
+
+/* Rows for one output topic. The loop adds lineage, key and frame. */
+struct out {
+    struct batch cols; /* columns by the output schema's field names; other fields of that schema are taken from the
+                          parent row's columns of that name (wanted by the loop itself), else from the schema's default */
+    uint32_t *parent;  /* per row: index of the input row that it rests on */
+    const char *model_name; /* of score on; NULL otherwise */
+    int32_t *model_version; /* per row; -1: none */
+    int64_t *routing;       /* per row; -1: none */
+};
+
+/* Makes room for cap rows: cols empty, parent, model_version and routing allocated. */
+void out_begin(struct out *out, struct arena *arena, size_t cap);
+
+struct worker {
+    const char *name;
+    bool stateless_order; /* takes records in log order; epoch, task, tasks, at and marks go through unchanged */
+    /* Called once: make *ret_ctx; say by stage_want which columns are needed. */
+    enum status (*open)(struct stage *s, void **ret_ctx, struct error *err);
+    /* outs[i] belongs to the stage's to[i]; all begin zeroed (out_begin those that get rows). */
+    enum status (*transform)(void *ctx, struct rows *in, struct out *outs, struct error *err);
+    /* Optional. Each turn of the loop: follow topics, look after a job, put records by stage_put. */
+    enum status (*turn)(void *ctx, struct stage *s, struct error *err);
+    /* Optional. Records of the task with `at` >= the result are not taken now (INT64_MAX: no limit). */
+    int64_t (*limit)(void *ctx, int task, int64_t at_next);
+    /* Optional. The smallest `at` over all tasks that are not idle, when it rose. */
+    void (*progress)(void *ctx, int64_t at_min);
+    void (*close)(void *ctx);
+};
+
+/* The program: `<worker> PIPELINE STAGE [options]`; returns the exit status. */
+int stage_main(const struct worker *w, int argc, char **argv);
+
+const struct pipeline *stage_pipeline(const struct stage *s);
+const struct stage_def *stage_def(const struct stage *s);
+struct registry *stage_registry(struct stage *s);
+const char *stage_brokers(const struct stage *s); /* NULL with the file driver */
+
+/* From open: this column of input i is needed. `name` is borrowed for the stage's life. */
+void stage_want(struct stage *s, size_t input, const char *name, enum col_type type);
+
+/* From turn: one record with this transaction's outputs (a model, a verdict, a routing). topic: broker name. */
+enum status stage_put(struct stage *s, const char *topic, struct view key, const struct schema *schema,
+                      struct view body, struct error *err);
+
+/* Unix wall clock, only for the named exceptions (model.wait) and for `created` fields. */
+int64_t stage_wall_ms(void);
+
+#endif
