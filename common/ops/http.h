@@ -5,7 +5,7 @@
  * Shape    ops_new, ops_registry and ops_ready work without a port (file driver); ops_http_start opens it on a
  *          thread of its own, which answers also while the loop is busy.
  *              GET /metrics   Prometheus text
- *              GET /live      200; 503 when the loop that beats has not turned for OPS_BEAT_MS_MAX
+ *              GET /live      200; 503 when the loop that beats has not turned for limits.beat_ms_max
  *              GET /ready     200, or 503 and the reason in words
  *              /schemas /subjects /config   as ops_registry's callback answers
  *              other          404 and the list of what there is; a wrong method 405 with Allow
@@ -24,8 +24,6 @@
 #include "base/err.h"
 #include "ops/metrics.h"
 
-#define OPS_BEAT_MS_MAX 120000
-
 struct ops;
 
 struct ops_limits {
@@ -33,9 +31,10 @@ struct ops_limits {
     size_t body_bytes_max;
     unsigned connections_max;
     int request_ms_max; /* for one request with its answer, and for an idle connection */
+    int64_t beat_ms_max;
 };
 
-#define OPS_LIMITS ((struct ops_limits){8 * 1024, 1024 * 1024, 64, 10000})
+#define OPS_LIMITS ((struct ops_limits){8 * 1024, 1024 * 1024, 64, 10000, 120000})
 
 /* Appends JSON to ret_json and returns the HTTP status. method is "GET" or "POST"; path is decoded, without query. */
 typedef int ops_call(void *arg, const char *method, const char *path, struct view body, struct bytes *ret_json);

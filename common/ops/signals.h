@@ -3,7 +3,7 @@
  * signals: SIGTERM or SIGINT asks the process to drain, commit and exit 0.
  *
  * Shape    signals_stopping() is a flag to read each turn; signals_fd() becomes readable at the first signal and
- *          stays so (for poll, or rd_kafka_queue_io_event_enable's neighbour).
+ *          stays so (for poll, or beside a queue that reports to a descriptor).
  * Again    the same signal a second time exits at once with 130. The same one, because Ctrl-C reaches the whole process group
  *          and a supervisor then sends SIGTERM to its children: those two are one wish.
  * SIGPIPE  is ignored: a closed socket or pipe is an error code.
