@@ -1,0 +1,56 @@
+/* common/model/booster.h */
+/*
+ * booster: libxgboost, which trains and is the reference for every prediction. Its only home.
+ *
+ * Shape    rows are float32, row-major, NaN = missing; infinities are refused (libxgboost does so too).
+ * Same bytes  a fit is a function of rows, labels, weights, parameters, rounds and the library's version: one thread, and
+ *          `seed`, `tree_method`, `base_score` and `objective` must be given (a library's default may change).
+ * Bounds   booster_load walks the bytes first (ubj.h): nothing else may reach libxgboost.
+ * Owner    results are copied at this border: libxgboost's die at its next call on the thread.
+ * Errors   training and load: ERR_RECORD for what the caller or the bytes bring, ERR_FATAL for the library.
+ * Threads  a booster belongs to one thread at a time. A fit may run in a thread or a child process of its own.
+ */
+#ifndef MODEL_BOOSTER_H
+#define MODEL_BOOSTER_H
+
+#include "model/ubj.h"
+
+struct booster_param {
+    const char *name;
+    const char *value;
+};
+
+struct booster_fit {
+    const struct booster_param *params; /* XGBoost's own names; nthread, verbosity and num_feature are ours */
+    size_t n_params;
+    int rounds;
+    const char *const *features; /* ordered names, written into the model */
+    size_t n_features;
+    const float *rows; /* n_rows x n_features */
+    const float *labels;
+    const float *weights; /* NULL: all 1 */
+    size_t n_rows;
+};
+
+struct booster;
+
+/* UBJSON bytes, which any XGBoost >= 1.6 loads; appended to ret_model. */
+enum status booster_train(const struct booster_fit *fit, struct bytes *ret_model, struct error *err);
+
+enum status booster_load(struct view bytes, struct booster **ret_booster, struct error *err);
+void booster_free(struct booster *b);
+
+size_t booster_n_features(const struct booster *b);
+size_t booster_n_outputs(const struct booster *b);
+
+/* ret_scores: n_rows x n_outputs. */
+enum status booster_predict(struct booster *b, const float *rows, size_t n_rows, float *ret_scores, struct error *err);
+
+/* SHAP values: ret_contributions: n_rows x n_outputs x (n_features + 1), in the margin's unit; the last is the bias. */
+enum status booster_contributions(struct booster *b, const float *rows, size_t n_rows, float *ret_contributions,
+                                  struct error *err);
+
+/* "xgboost 3.2.0" */
+const char *booster_version(void);
+
+#endif
