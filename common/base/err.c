@@ -25,7 +25,11 @@ enum status err_wrap(struct error *err, const char *fmt, ...)
     va_start(ap, fmt);
     n = vsnprintf(err->text, sizeof(err->text), fmt, ap);
     va_end(ap);
-    if (n >= 0 && (size_t)n < sizeof(err->text))
-        snprintf(err->text + n, sizeof(err->text) - (size_t)n, ": %s", inner);
+    if (n >= 0 && (size_t)n < sizeof(err->text)) {
+        size_t left = sizeof(err->text) - (size_t)n;
+
+        /* Cut on purpose: the precision says so to the compiler. */
+        snprintf(err->text + n, left, ": %.*s", left > 3 ? (int)left - 3 : 0, inner);
+    }
     return err->status;
 }

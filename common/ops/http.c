@@ -51,7 +51,8 @@ struct ops {
 
     struct ops_limits limits;
     struct MHD_Daemon *daemon;
-    struct conn *conns; /* HTTP thread only */
+    struct conn *conns; /* HTTP thread only, as is `freed` */
+    bool freed;         /* a connection ended in this run */
     pthread_t thread;
     int stop_fd, port;
 };
@@ -323,6 +324,7 @@ static void on_connection(void *arg, struct MHD_Connection *c, void **slot,
         *slot = conn;
         return;
     }
+    ops->freed = true;
     *conn->link = conn->next;
     if (conn->next)
         conn->next->link = conn->link;
@@ -368,7 +370,12 @@ static void *serve(void *arg)
             wait_ms = (int64_t)asked;
         if (poll(fds, ARRAY_LEN(fds), (int)wait_ms) < 0)
             continue; /* EINTR */
-        MHD_run(ops->daemon);
+        /* At its limit it leaves the listening socket out of the epoll set, and puts it back at the begin of a
+         * run only: without another one, nobody would be accepted until some other event. */
+        do {
+            ops->freed = false;
+            MHD_run(ops->daemon);
+        } while (ops->freed);
     }
     return NULL;
 }
