@@ -196,7 +196,9 @@ static enum MHD_Result route(struct ops *ops, struct MHD_Connection *c, const ch
         const char *path;
         enum MHD_Result (*get)(struct ops *, struct MHD_Connection *);
     } pages[] = {{"/metrics", get_metrics}, {"/live", get_live}, {"/ready", get_ready}};
-    static const char *const registry[] = {"/schemas", "/subjects", "/config"};
+    /* All that Confluent's clients ask for: what the registry does not have, it refuses in JSON, as they expect. */
+    static const char *const registry[] = {"/schemas", "/subjects",      "/config",  "/mode",
+                                           "/contexts", "/compatibility", "/associations"};
 
     for (size_t i = 0; i < ARRAY_LEN(pages); i++) {
         if (strcmp(path, pages[i].path) != 0)

@@ -7,7 +7,8 @@
  *              GET /metrics   Prometheus text
  *              GET /live      200; 503 when the loop that beats has not turned for limits.beat_ms_max
  *              GET /ready     200, or 503 and the reason in words
- *              /schemas /subjects /config   as ops_registry's callback answers
+ *              /schemas /subjects /config   as ops_registry's callback answers; so are /mode /contexts
+ *              /compatibility /associations, which Confluent's clients ask for before they go on without
  *              other          404 and the list of what there is; a wrong method 405 with Allow
  * Limits   struct ops_limits; a request that takes longer than its time is cut off, however steadily it drips.
  * Owner    ops_free stops the thread, closes the port, frees all. `metrics` is borrowed and outlives ops.
@@ -43,7 +44,7 @@ typedef int ops_call(void *arg, const char *method, const char *path, struct vie
 struct ops *ops_new(struct metrics *metrics);
 void ops_free(struct ops *ops);
 
-/* Who answers under /schemas, /subjects and /config; before ops_http_start. Without: 404. */
+/* Who answers under /schemas, /subjects, /config and the others; before ops_http_start. Without: 404. */
 void ops_registry(struct ops *ops, ops_call *call, void *arg);
 
 /* `address`: ":8080" (every interface), "127.0.0.1:8080", "[::1]:8080"; port 0 takes a free one. limits NULL: OPS_LIMITS. */

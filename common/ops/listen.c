@@ -51,7 +51,7 @@ static const char *hint(int number)
 {
     switch (number) {
     case EADDRINUSE:
-        return "the port is in use by another program; stop that one, or give another \"http\" address (port 0 "
+        return "the port is in use by another program; stop that one, or give another --http address (port 0 "
                "takes a free one)";
     case EACCES:
         return "no permission; ports below 1024 need it: give a larger one";

@@ -171,6 +171,7 @@ static void each_request_gets_the_status_of_its_row(void **state)
         {GET("/%6Cive"), 200, "live\n"},
         {GET("/schemas/ids/7"), 200, "{\"id\":7}"},
         {GET("/subjects"), 200, "Content-Type: application/vnd.schemaregistry.v1+json\r\n"},
+        {GET("/associations/resources/-/x?limit=-1"), 200, "{\"id\":7}"},
         {GET("/schemas/nothing"), 404, "{\"id\":7}"},
         {GET("/"), 404, "/metrics, /live, /ready"},
         {GET("/metrics/"), 404, "not found"},
