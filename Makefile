@@ -27,6 +27,7 @@ LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code -Wl
 LDLIBS := -l:librdkafka.so.1 -lxgboost -lavro -ljansson -lsodium -lmicrohttpd -lz -lcurl -lm
 
 all: $(BINS) ## build the five workers and the millrace command
+tests: $(TESTS) $(FUZZERS)
 test: $(TESTS:=.passed) $(FUZZERS:=.passed) ## everything that needs no broker
 
 $(O)/%.o: %.c
@@ -57,12 +58,17 @@ $(TESTS) $(FUZZERS) $(BENCHES): %: %.o $(O)/libparts.a $(LIB)
 %.passed: %
 	@$< && touch $@
 
+check: deps ## every test, a real Kafka included; ends with `N passed, N failed`
+	@test/check
+deps: ; @deploy/deps ## install what this machine lacks
+kafka: ; @deploy/local/kafka start ## a real Kafka on this machine; prints its address
+kafka-stop: ; @deploy/local/kafka stop ## stop it
 asan: ; +$(MAKE) MODE=asan test ## the broker-free tests under AddressSanitizer and UBSan
 tsan: ; +$(MAKE) MODE=tsan test ## the broker-free tests under ThreadSanitizer
 clean: ; rm -rf build/release build/asan build/tsan ## remove what was built (not the dependencies)
 help: ## this list
 	@sed -n 's/^\([a-z -]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-.PHONY: all test asan tsan clean help
+.PHONY: all test check deps kafka kafka-stop asan tsan clean help
 .DEFAULT_GOAL := all
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

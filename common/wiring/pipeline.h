@@ -16,8 +16,8 @@
 #include "wire/schema.h"
 
 struct topic {
-    const char *name;   /* in the wiring: "transactions" */
-    const char *broker_name; /* "fraud.transactions" */
+    const char *name;   /* in the wiring */
+    const char *broker_name; /* "<pipeline>.<name>" */
     const char *schema_name; /* as declared, or NULL when derived */
     struct schema *schema;
     const char *key;  /* field name, or NULL (then the record's key goes through) */
