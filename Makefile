@@ -22,7 +22,7 @@ OPT_tsan := -O1 -g -fsanitize=thread
 # -ffp-contract=off: the same sums on every machine (no fused multiply-add)
 CFLAGS := -std=gnu11 $(WARN) $(OPT_$(MODE)) -ffp-contract=off -fPIE -pthread -Icommon -I. \
           -isystem $(DEPS)/include $(EXTRA_CFLAGS)
-LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code -Wl,--as-needed \
+LDFLAGS := -pie -pthread -Wl,--disable-new-dtags -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code -Wl,--as-needed \
            -L$(DEPS)/lib -Wl,-rpath,'$$ORIGIN/../../deps/lib'
 LDLIBS := -l:librdkafka.so.1 -lxgboost -lavro -ljansson -lsodium -lmicrohttpd -lz -lcurl -lm
 
@@ -36,7 +36,7 @@ $(O)/%.o: %.c
 	@$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 $(LIB): $(COMMON:%.c=$(O)/%.o)
 	@rm -f $@
-	@ar rcs $@ $^
+	@ar qcs $@ $^
 $(O)/bin/millrace: $(patsubst %.c,$(O)/%.o,$(wildcard cli/*.c)) $(LIB)
 	@mkdir -p $(@D)
 	@echo '  link $@'
@@ -51,7 +51,7 @@ $(WORKERS:%=$(O)/bin/%): $(O)/bin/%: $$(patsubst %.c,$(O)/%.o,$$(wildcard worker
 WORKER_PARTS := $(patsubst %.c,$(O)/%.o,$(filter-out %/main.c,$(wildcard workers/*/*.c cli/*.c)))
 $(O)/libparts.a: $(WORKER_PARTS)
 	@rm -f $@
-	@ar rcs $@ $^
+	@ar qcs $@ $^
 $(TESTS) $(FUZZERS) $(BENCHES): %: %.o $(O)/libparts.a $(LIB)
 	@echo '  link $@'
 	@$(CC) $(OPT_$(MODE)) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/../../../deps/lib' $^ $(LDLIBS) -lcmocka -o $@

@@ -38,10 +38,16 @@ struct booster;
 enum status booster_train(const struct booster_fit *fit, struct bytes *ret_model, struct error *err);
 
 enum status booster_load(struct view bytes, struct booster **ret_booster, struct error *err);
+/* The same without a second walk: t is what ubj_read made of these very bytes. */
+enum status booster_load_walked(struct view bytes, const struct ubj_trees *t, struct booster **ret_booster,
+                                struct error *err);
 void booster_free(struct booster *b);
 
 size_t booster_n_features(const struct booster *b);
 size_t booster_n_outputs(const struct booster *b);
+
+/* ERR_RECORD naming the first infinite value. A row at a time, it tells which row to dead-letter. */
+enum status booster_rows_ok(const float *rows, size_t n_rows, size_t n_features, struct error *err);
 
 /* ret_scores: n_rows x n_outputs. */
 enum status booster_predict(struct booster *b, const float *rows, size_t n_rows, float *ret_scores, struct error *err);

@@ -20,8 +20,6 @@
 
 struct flat;
 
-bool flat_knows_objective(const char *objective);
-
 struct flat *flat_new(const struct ubj_trees *t);
 void flat_free(struct flat *f);
 

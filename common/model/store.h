@@ -37,7 +37,7 @@ enum status model_store_add(struct model_store *s, struct view key, struct view 
 /* Accepted versions, rising. */
 const struct model_version *model_store_versions(const struct model_store *s, const char *name, size_t *ret_n);
 const struct model_version *model_store_version(const struct model_store *s, const char *name, int32_t version);
-int32_t model_store_next_version(const struct model_store *s, const char *name); /* above all seen, accepted or not */
+int32_t model_store_next_version(const struct model_store *s, const char *name); /* above all that were signed */
 
 /* The routing that holds for event time event_ms: the highest seq with from_ms <= event_ms; NULL: none. */
 const struct routing *model_store_routing_at(const struct model_store *s, const char *name, int64_t event_ms);

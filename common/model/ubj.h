@@ -7,7 +7,7 @@
  * Checks   every length against the bytes that are left; nesting <= 32; <= 64 MiB; <= 20,000 trees of <= 2^20 nodes
  *          and depth <= 256; children after their parent, each with one parent, both or none; feature in range;
  *          splits and leaves finite; no key twice, no field missing; counts that agree with each other.
- * Refused  with its name: a booster other than gbtree, an objective not in the list of flat.h, categorical splits,
+ * Refused  with its name: a booster other than gbtree, an objective not among those of ubj_objectives, categorical splits,
  *          vector leaves.
  * Owner    ubj_trees_free frees; the names are copies.
  * Errors   ERR_RECORD "model bytes: byte N: <what was expected>" or "model bytes: tree N: ...".
@@ -16,6 +16,7 @@
 #ifndef MODEL_UBJ_H
 #define MODEL_UBJ_H
 
+#include "base/arena.h"
 #include "base/bytes.h"
 #include "base/err.h"
 
@@ -51,7 +52,12 @@ struct ubj_trees {
     struct ubj_tree *trees;
     size_t n_trees;
     int32_t version[3]; /* of the library that wrote it */
+    struct arena memory;
 };
+
+/* Objectives that can be served, and their list for messages. */
+bool ubj_knows_objective(const char *objective);
+const char *ubj_objectives(void);
 
 enum status ubj_read(struct view bytes, struct ubj_trees **ret_trees, struct error *err);
 void ubj_trees_free(struct ubj_trees *t);
