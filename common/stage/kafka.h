@@ -45,7 +45,8 @@ struct reader_msg {
     int64_t offset;
     int64_t arrival_ms;
     struct view key, value; /* until the next read; data == NULL: null */
-    struct view mark;       /* data == NULL: none */
+    struct view mark;       /* header millrace.mark; data == NULL: none */
+    struct view subject;    /* header subject (of a schema); data == NULL: none */
 };
 struct reader;
 enum status reader_new(const char *brokers, const struct pipeline *p, struct reader **ret_reader, struct error *err);
@@ -72,6 +73,8 @@ enum status writer_new(const char *brokers, const struct pipeline *p, const char
                        struct writer **ret_writer, struct error *err);
 enum status writer_put(struct writer *w, const char *topic, int partition, struct view key, struct view value,
                        struct error *err);
+/* A schema to millrace.schemas: key the id, value the JSON, header `subject`. */
+enum status writer_put_schema(struct writer *w, const char *subject, const struct schema *schema, struct error *err);
 enum status writer_commit(struct writer *w, struct error *err);
 void writer_free(struct writer *w); /* aborts what was not committed */
 

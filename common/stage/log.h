@@ -22,7 +22,8 @@ struct log_record {
     struct view key, value;  /* data == NULL: null */
     struct view traceparent; /* header, or data == NULL */
     struct view mark;        /* header millrace.mark, or data == NULL */
-    bool bare;               /* value is a body of the input's own schema, without a frame (files) */
+    bool bare;               /* value is a body without a frame, written by the registry's schema `schema_id` (files) */
+    uint32_t schema_id;
     bool at_end;             /* no record: the partition's end was reached; offset is that end */
     void *handle;            /* the driver's */
 };
@@ -65,6 +66,8 @@ struct log_ops {
     /* Outputs and positions together. *ret_unmoved with ERR_RETRY: nothing was committed, the assignment is as
      * before: put the same again. */
     enum status (*commit)(struct log *l, const struct log_position *at, size_t n, bool *ret_unmoved, struct error *err);
+    /* Drops what was put since the last commit. */
+    enum status (*abort)(struct log *l, struct error *err);
     /* Every committed record of a compacted topic's partition, up to its high watermark now. */
     enum status (*restore)(struct log *l, const char *topic, int partition, log_restore_fn *each, void *ctx,
                            struct error *err);

@@ -1,0 +1,80 @@
+/* common/stage/conf.h */
+/*
+ * conf: how every client of a broker is made: addresses, the pipeline's "kafka" properties, secrets from the
+ * environment, limits; and what of librdkafka's API is newer than Debian's header (the library is: deploy/deps).
+ *
+ * Order    our own settings, then the pipeline's "kafka" object, then MILLRACE_KAFKA_<PROPERTY> (dots as underscores,
+ *          upper case): later ones win, but for what the guarantees rest on (conf_fix), which is set last.
+ * Home     of librdkafka: only common/stage includes this header.
+ * Threads  a client's callbacks run on the thread that polls it.
+ */
+#ifndef STAGE_CONF_H
+#define STAGE_CONF_H
+
+#include <librdkafka/rdkafka.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "wiring/pipeline.h"
+
+DEFINE_AUTO(kerror, rd_kafka_error_t *, rd_kafka_error_destroy);
+DEFINE_AUTO(tplist, rd_kafka_topic_partition_list_t *, rd_kafka_topic_partition_list_destroy);
+DEFINE_AUTO(kgroup, rd_kafka_consumer_group_metadata_t *, rd_kafka_consumer_group_metadata_destroy);
+DEFINE_AUTO(kqueue, rd_kafka_queue_t *, rd_kafka_queue_destroy);
+DEFINE_AUTO(kevent, rd_kafka_event_t *, rd_kafka_event_destroy);
+DEFINE_AUTO(koptions, rd_kafka_AdminOptions_t *, rd_kafka_AdminOptions_destroy);
+DEFINE_AUTO(kheaders, rd_kafka_headers_t *, rd_kafka_headers_destroy);
+
+#define START_TIMEOUT_MS 10000
+#define PROGRESS_TIMEOUT_MS 60000
+
+/* ---- newer than librdkafka 2.0.2's header (2.3: ListOffsets; 2.10: the generation) ---- */
+#if RD_KAFKA_VERSION < 0x020a00ff
+int32_t rd_kafka_consumer_group_metadata_generation_id(const rd_kafka_consumer_group_metadata_t *group);
+#endif
+#if RD_KAFKA_VERSION < 0x020300ff
+typedef rd_kafka_event_t rd_kafka_ListOffsets_result_t;
+typedef struct rd_kafka_ListOffsetsResultInfo_s rd_kafka_ListOffsetsResultInfo_t;
+#define RD_KAFKA_OFFSET_SPEC_LATEST (-1)
+const rd_kafka_ListOffsets_result_t *rd_kafka_event_ListOffsets_result(rd_kafka_event_t *event);
+const rd_kafka_ListOffsetsResultInfo_t **
+rd_kafka_ListOffsets_result_infos(const rd_kafka_ListOffsets_result_t *result, size_t *n);
+const rd_kafka_topic_partition_t *
+rd_kafka_ListOffsetsResultInfo_topic_partition(const rd_kafka_ListOffsetsResultInfo_t *info);
+void rd_kafka_ListOffsets(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *partitions,
+                          const rd_kafka_AdminOptions_t *options, rd_kafka_queue_t *queue);
+#endif
+
+enum conf_kind { CONF_CONSUMER, CONF_PRODUCER };
+
+/* Collects settings; the first that is refused is reported by conf_client. */
+struct conf {
+    rd_kafka_conf_t *conf;
+    char fault[512];
+};
+
+/* `brokers`, the defaults of the kind, the pipeline's properties (p may be NULL) and the environment's. */
+void conf_begin(struct conf *c, enum conf_kind kind, const char *brokers, const struct pipeline *p);
+void conf_set(struct conf *c, const char *property, const char *value);
+/* Sets what this library may not have been built with. */
+void conf_try(struct conf *c, const char *property, const char *value);
+/* Makes the client; ends c in any case. */
+enum status conf_client(struct conf *c, enum conf_kind kind, rd_kafka_t **ret_client, struct error *err);
+
+/* A client for questions only (metadata, offsets, admin). */
+enum status conf_asker(const char *brokers, const struct pipeline *p, rd_kafka_t **ret_client, struct error *err);
+
+/* "no Kafka answers at ...", "not allowed ...": a librdkafka error code as a sentence that says what to do. */
+enum status conf_explain(struct error *err, rd_kafka_resp_err_t code, const char *brokers, const char *what);
+
+/* Partitions of a topic; *ret_n = 0: there is none of that name. */
+enum status conf_partitions(rd_kafka_t *client, const char *brokers, const char *topic, int timeout_ms, int *ret_n,
+                            struct error *err);
+
+/* High watermarks (read uncommitted) of n partitions: the end of everything written, open transactions included. */
+enum status conf_ends(rd_kafka_t *client, const char *brokers, const char *topic, const int *partitions, size_t n,
+                      int64_t *ret_ends, struct error *err);
+
+int64_t conf_now_ms(void); /* monotonic */
+
+#endif

@@ -1,0 +1,61 @@
+/* common/stage/lanes.h */
+/* lanes: what the Kafka driver's two files share: log_kafka.c (taking, assignment), log_kafka_commit.c (outcomes). */
+#ifndef STAGE_LANES_H
+#define STAGE_LANES_H
+
+#include "stage/conf.h"
+#include "stage/log_kafka.h"
+#include "stage/txn.h"
+
+#define LANES_BATCH 4096
+#define LANES_CALL_MS 10000
+
+/* One partition of one input. */
+struct lane {
+    bool assigned; /* the group gave it to us */
+    bool flowing;  /* the loop has said where it goes on */
+    bool paused;
+    int64_t next;      /* expected next; -1: its beginning */
+    int64_t committed; /* as we know it, with its metadata; -1: none */
+    char metadata[64];
+};
+
+struct input {
+    const struct topic *topic;
+    int n_lanes;
+    struct lane *lanes;
+};
+
+struct log_kafka {
+    struct log log;
+    const struct pipeline *pipeline;
+    char *brokers, *group, *id;
+    rd_kafka_t *consumer;
+    rd_kafka_t *asker; /* questions that the consumer cannot answer while it waits for its group */
+    rd_kafka_queue_t *queue;
+    struct txn *txn;
+    struct input *inputs;
+    size_t n_inputs;
+    int *tasks;
+    size_t n_tasks;
+    bool changed;   /* to be reported */
+    bool revoking;  /* revoked, but not yet given back: can still be committed */
+    bool stale;     /* given back with a transaction open: that can only be aborted */
+    bool repointed; /* lanes were sought: assign anew */
+    bool closing, down;
+    int64_t probed_ms, said_ms;
+    struct error fault; /* of a callback; status OK: none */
+    rd_kafka_message_t *batch[LANES_BATCH];
+};
+
+/* NULL: there is none. */
+struct lane *lanes_at(struct log_kafka *k, int input, int partition);
+/* -1: not an input of this stage. */
+int lanes_input(const struct log_kafka *k, const char *topic);
+
+enum status log_kafka_committed(struct log *l, int task, struct log_position *ret, struct error *err);
+enum status log_kafka_commit(struct log *l, const struct log_position *at, size_t n, bool *ret_unmoved,
+                             struct error *err);
+enum status log_kafka_abort(struct log *l, struct error *err);
+
+#endif

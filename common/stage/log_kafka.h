@@ -1,0 +1,21 @@
+/* common/stage/log_kafka.h */
+/*
+ * log_kafka: the driver of the log seam for Kafka: one consumer in the group <pipeline>.<stage>, one transactional
+ * producer, both named <pipeline>.<stage>.<instance>, so that a restarted slot takes its place again at once.
+ *
+ * Assign   a partition delivers nothing until the loop has called seek for it (offset -1: from its beginning).
+ *          A revoked assignment is reported by take as `changed` without tasks: until the next take it can still be
+ *          committed; what is not is aborted. A stage without inputs has the one task 0.
+ * Commit   refused (ERR_RETRY, not unmoved) for positions of an assignment that has gone since.
+ * Limits   fetch queue 16 MiB, producer queue 64 MiB.
+ */
+#ifndef STAGE_LOG_KAFKA_H
+#define STAGE_LOG_KAFKA_H
+
+#include "stage/log.h"
+#include "wiring/pipeline.h"
+
+enum status log_kafka_open(const struct pipeline *p, const struct stage_def *def, const char *brokers,
+                           const char *instance, struct log **ret_log, struct error *err);
+
+#endif

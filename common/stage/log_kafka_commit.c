@@ -1,0 +1,198 @@
+/* What is committed, by whom, and whether it was: the half of the Kafka driver that exactly-once rests on. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "stage/lanes.h"
+
+static struct log_kafka *of(struct log *l)
+{
+    return (struct log_kafka *)l;
+}
+
+/* Offset and metadata as the group's coordinator has them now, pending transactions decided first. */
+static enum status ask_committed(struct log_kafka *k, rd_kafka_topic_partition_list_t *list, struct error *err)
+{
+    int64_t deadline = conf_now_ms() + 3 * LANES_CALL_MS;
+    rd_kafka_resp_err_t code;
+    char what[300];
+
+    do { /* isolation.level read_committed makes it ask for stable offsets */
+        code = rd_kafka_committed(k->consumer, list, LANES_CALL_MS);
+        for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
+            code = list->elems[i].err;
+    } while ((code == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT || code == RD_KAFKA_RESP_ERR__TRANSPORT ||
+              code == RD_KAFKA_RESP_ERR__TIMED_OUT || code == RD_KAFKA_RESP_ERR__WAIT_COORD ||
+              code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR || code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
+              code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS) &&
+             conf_now_ms() < deadline);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return OK;
+    snprintf(what, sizeof(what), "committed offsets of group %s", k->group);
+    return conf_explain(err, code, k->brokers, what);
+}
+
+static void copy_metadata(char ret[64], const rd_kafka_topic_partition_t *tp)
+{
+    size_t n = tp->metadata == NULL ? 0 : tp->metadata_size;
+
+    if (n > 63)
+        n = 63;
+    if (n > 0)
+        memcpy(ret, tp->metadata, n);
+    ret[n] = '\0';
+}
+
+enum status log_kafka_committed(struct log *l, int task, struct log_position *ret, struct error *err)
+{
+    struct log_kafka *k = of(l);
+    AUTO(tplist) list = rd_kafka_topic_partition_list_new((int)k->n_inputs + 1);
+    enum status s;
+
+    for (size_t i = 0; i < k->n_inputs; i++) {
+        ret[i] = (struct log_position){.input = (int)i, .partition = task, .offset = -1};
+        if (lanes_at(k, (int)i, task) != NULL)
+            rd_kafka_topic_partition_list_add(list, k->inputs[i].topic->broker_name, task);
+    }
+    if (list->cnt == 0)
+        return OK;
+    s = ask_committed(k, list, err);
+    if (s != OK)
+        return s;
+    for (int j = 0; j < list->cnt; j++) {
+        int i = lanes_input(k, list->elems[j].topic);
+        struct lane *lane = lanes_at(k, i, task);
+
+        ret[i].offset = list->elems[j].offset < 0 ? -1 : list->elems[j].offset;
+        copy_metadata(ret[i].metadata, &list->elems[j]);
+        lane->committed = ret[i].offset;
+        memcpy(lane->metadata, ret[i].metadata, sizeof(lane->metadata));
+    }
+    return OK;
+}
+
+static rd_kafka_topic_partition_list_t *offsets_of(const struct log_kafka *k, const struct log_position *at, size_t n)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n + 1);
+
+    for (size_t i = 0; i < n; i++) {
+        rd_kafka_topic_partition_t *tp =
+            rd_kafka_topic_partition_list_add(list, k->inputs[at[i].input].topic->broker_name, at[i].partition);
+        size_t n_metadata = strnlen(at[i].metadata, sizeof(at[i].metadata));
+
+        tp->offset = at[i].offset;
+        if (n_metadata > 0) {
+            tp->metadata = malloc(n_metadata);
+            if (tp->metadata != NULL) {
+                memcpy(tp->metadata, at[i].metadata, n_metadata);
+                tp->metadata_size = n_metadata;
+            }
+        }
+    }
+    return list;
+}
+
+static bool is_committed(const struct lane *lane, const struct log_position *at)
+{
+    return lane->committed == at->offset && strncmp(lane->metadata, at->metadata, sizeof(lane->metadata)) == 0;
+}
+
+static void remember(struct log_kafka *k, const struct log_position *at, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct lane *lane = lanes_at(k, at[i].input, at[i].partition);
+
+        lane->committed = at[i].offset;
+        memcpy(lane->metadata, at[i].metadata, sizeof(lane->metadata));
+    }
+}
+
+/* After an unknown outcome: offsets that moved tell it. OK: it was committed. */
+static enum status learn(struct log_kafka *k, const struct log_position *at, size_t n, bool *ret_unmoved,
+                         struct error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct lane *lane = lanes_at(k, at[i].input, at[i].partition);
+        AUTO(tplist) list = NULL;
+        char metadata[64];
+        enum status s;
+
+        if (is_committed(lane, &at[i]))
+            continue; /* it would not have moved */
+        list = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_list_add(list, k->inputs[at[i].input].topic->broker_name, at[i].partition);
+        s = ask_committed(k, list, err);
+        if (s != OK)
+            return s;
+        copy_metadata(metadata, &list->elems[0]);
+        if (list->elems[0].offset == at[i].offset && strcmp(metadata, at[i].metadata) == 0) {
+            log_info("commit_learned", "group=%s outcome=committed", k->group);
+            remember(k, at, n);
+            return OK;
+        }
+        *ret_unmoved = (list->elems[0].offset < 0 ? -1 : list->elems[0].offset) == lane->committed;
+        log_info("commit_learned", "group=%s outcome=not_committed", k->group);
+        return err_set(err, ERR_RETRY, "a commit of %s did not come through", k->group);
+    }
+    return err_set(err, n == 0 ? ERR_FATAL : ERR_RETRY, "the outcome of a commit of %s is not known: restore", k->group);
+}
+
+enum status log_kafka_abort(struct log *l, struct error *err)
+{
+    of(l)->stale = false;
+    return txn_abort(of(l)->txn, err);
+}
+
+static enum status refuse(struct log_kafka *k, const char *why, struct error *err)
+{
+    enum status s;
+
+    k->stale = false;
+    s = txn_abort(k->txn, err);
+    return s == OK ? err_set(err, ERR_RETRY, "commit of %s: %s", k->group, why) : s;
+}
+
+static bool is_rebalance(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION || code == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID ||
+           code == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS || code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
+}
+
+enum status log_kafka_commit(struct log *l, const struct log_position *at, size_t n, bool *ret_unmoved,
+                             struct error *err)
+{
+    struct log_kafka *k = of(l);
+    AUTO(tplist) list = NULL;
+    AUTO(kgroup) group = NULL;
+    enum txn_outcome outcome;
+    enum status s;
+
+    *ret_unmoved = false;
+    if (k->stale)
+        return refuse(k, "its assignment has gone", err);
+    if (n == 0 && !txn_is_open(k->txn))
+        return OK;
+    for (size_t i = 0; i < n; i++) {
+        const struct lane *lane = lanes_at(k, at[i].input, at[i].partition);
+
+        if (lane == NULL || !lane->flowing || at[i].offset < 0)
+            return refuse(k, "a position is not of the present assignment", err);
+    }
+    if (n > 0) {
+        list = offsets_of(k, at, n);
+        group = rd_kafka_consumer_group_metadata(k->consumer); /* now: a cached generation fences nobody */
+        if (group == NULL || rd_kafka_consumer_group_metadata_generation_id(group) < 0)
+            return refuse(k, "the group has no generation for this member", err);
+    }
+    s = txn_commit(k->txn, list, group, &outcome, err);
+    if (s == OK) {
+        remember(k, at, n);
+        return OK;
+    }
+    if (outcome == TXN_UNKNOWN && s == ERR_RETRY)
+        s = learn(k, at, n, ret_unmoved, err);
+    else
+        *ret_unmoved = s == ERR_RETRY && !is_rebalance(txn_code(k->txn));
+    return s;
+}

@@ -1,0 +1,202 @@
+/* Making topics: the operator's right alone. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "stage/conf.h"
+#include "stage/kafka.h"
+
+#define TIME_TYPE "message.timestamp.type"
+#define TIME_TYPE_WANTED "LogAppendTime"
+
+static rd_kafka_NewTopic_t *new_topic(const struct topic_spec *spec, struct error *err)
+{
+    char why[256];
+    /* replication -1: the broker's default */
+    rd_kafka_NewTopic_t *t = rd_kafka_NewTopic_new(spec->name, spec->partitions, -1, why, sizeof(why));
+
+    if (t == NULL) {
+        (void)err_set(err, ERR_FATAL, "topic %s with %d partitions: %s", spec->name, spec->partitions, why);
+        return NULL;
+    }
+    (void)rd_kafka_NewTopic_set_config(t, TIME_TYPE, TIME_TYPE_WANTED);
+    if (spec->compact)
+        (void)rd_kafka_NewTopic_set_config(t, "cleanup.policy", "compact");
+    return t;
+}
+
+static enum status created(rd_kafka_event_t *event, const char *brokers, struct error *err)
+{
+    rd_kafka_resp_err_t code = event == NULL ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_event_error(event);
+    const rd_kafka_topic_result_t **results;
+    size_t n;
+
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return conf_explain(err, code, brokers, "make topics");
+    results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n);
+    for (size_t i = 0; i < n; i++) {
+        char what[600];
+
+        code = rd_kafka_topic_result_error(results[i]);
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+            continue;
+        snprintf(what, sizeof(what), "make topic %s (%s)", rd_kafka_topic_result_name(results[i]),
+                 rd_kafka_topic_result_error_string(results[i]));
+        return conf_explain(err, code, brokers, what);
+    }
+    return OK;
+}
+
+static enum status create(rd_kafka_t *client, const char *brokers, const struct topic_spec *const *missing, size_t n,
+                          struct error *err)
+{
+    rd_kafka_NewTopic_t **topics = xcalloc(n, sizeof(*topics));
+    enum status s = OK;
+
+    for (size_t i = 0; i < n && s == OK; i++) {
+        topics[i] = new_topic(missing[i], err);
+        if (topics[i] == NULL)
+            s = ERR_FATAL;
+    }
+    if (s == OK) {
+        AUTO(koptions) options = rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+        AUTO(kqueue) queue = rd_kafka_queue_new(client);
+        AUTO(kevent) event = NULL;
+
+        (void)rd_kafka_AdminOptions_set_operation_timeout(options, START_TIMEOUT_MS, NULL, 0);
+        (void)rd_kafka_AdminOptions_set_request_timeout(options, 2 * START_TIMEOUT_MS, NULL, 0);
+        rd_kafka_CreateTopics(client, topics, n, options, queue);
+        event = rd_kafka_queue_poll(queue, 3 * START_TIMEOUT_MS);
+        s = created(event, brokers, err);
+    }
+    for (size_t i = 0; i < n; i++)
+        if (topics[i] != NULL)
+            rd_kafka_NewTopic_destroy(topics[i]);
+    free(topics);
+    return s;
+}
+
+static enum status check_time_type(const rd_kafka_ConfigResource_t *resource, const char *brokers, struct error *err)
+{
+    const char *name = rd_kafka_ConfigResource_name(resource);
+    const rd_kafka_ConfigEntry_t **entries;
+    rd_kafka_resp_err_t code = rd_kafka_ConfigResource_error(resource);
+    size_t n;
+
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        char what[300];
+
+        snprintf(what, sizeof(what), "configuration of topic %s", name);
+        return conf_explain(err, code, brokers, what);
+    }
+    entries = rd_kafka_ConfigResource_configs(resource, &n);
+    for (size_t i = 0; i < n; i++) {
+        const char *value = rd_kafka_ConfigEntry_value(entries[i]);
+
+        if (strcmp(rd_kafka_ConfigEntry_name(entries[i]), TIME_TYPE) == 0 && value != NULL &&
+            strcmp(value, TIME_TYPE_WANTED) != 0)
+            return err_set(err, ERR_FATAL,
+                           "topic %s at %s has %s=%s, expected %s: with event time as Kafka's timestamp, retention deletes "
+                           "history; change it with kafka-configs.sh --alter --topic %s --add-config %s=%s",
+                           name, brokers, TIME_TYPE, value, TIME_TYPE_WANTED, name, TIME_TYPE, TIME_TYPE_WANTED);
+    }
+    return OK;
+}
+
+static enum status check_configs(rd_kafka_t *client, const char *brokers, const struct topic_spec *const *present,
+                                 size_t n, struct error *err)
+{
+    AUTO(koptions) options = rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+    AUTO(kqueue) queue = rd_kafka_queue_new(client);
+    AUTO(kevent) event = NULL;
+    rd_kafka_ConfigResource_t **ask = xcalloc(n, sizeof(*ask));
+    const rd_kafka_ConfigResource_t **got;
+    rd_kafka_resp_err_t code;
+    enum status s = OK;
+    size_t n_got;
+
+    for (size_t i = 0; i < n; i++)
+        ask[i] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, present[i]->name);
+    (void)rd_kafka_AdminOptions_set_request_timeout(options, START_TIMEOUT_MS, NULL, 0);
+    rd_kafka_DescribeConfigs(client, ask, n, options, queue);
+    rd_kafka_ConfigResource_destroy_array(ask, n);
+    free(ask);
+    event = rd_kafka_queue_poll(queue, START_TIMEOUT_MS + 1000);
+    code = event == NULL ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_event_error(event);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return conf_explain(err, code, brokers, "configuration of topics");
+    got = rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(event), &n_got);
+    for (size_t i = 0; i < n_got && s == OK; i++)
+        s = check_time_type(got[i], brokers, err);
+    return s;
+}
+
+static int partitions_in(const struct rd_kafka_metadata *meta, const char *name)
+{
+    for (int i = 0; i < meta->topic_cnt; i++)
+        if (strcmp(meta->topics[i].topic, name) == 0)
+            return meta->topics[i].err == RD_KAFKA_RESP_ERR_NO_ERROR ? meta->topics[i].partition_cnt : 0;
+    return 0;
+}
+
+/* A topic that was just made is not known to every broker at once. */
+static enum status await(rd_kafka_t *client, const char *brokers, const struct topic_spec *spec, struct error *err)
+{
+    int64_t deadline = conf_now_ms() + START_TIMEOUT_MS;
+    int n = 0;
+
+    while (n == 0) {
+        enum status s = conf_partitions(client, brokers, spec->name, START_TIMEOUT_MS, &n, err);
+
+        if (s != OK)
+            return s;
+        if (n == 0 && conf_now_ms() > deadline)
+            return err_set(err, ERR_FATAL, "topic %s was made but does not appear at %s", spec->name, brokers);
+    }
+    return OK;
+}
+
+enum status kafka_topics_ensure(const char *brokers, const struct pipeline *p, const struct topic_spec *specs, size_t n,
+                                struct error *err)
+{
+    const struct topic_spec **missing = xcalloc(n + 1, sizeof(*missing));
+    const struct topic_spec **present = xcalloc(n + 1, sizeof(*present));
+    const struct rd_kafka_metadata *meta = NULL;
+    size_t n_missing = 0, n_present = 0;
+    rd_kafka_t *client = NULL;
+    rd_kafka_resp_err_t code;
+    enum status s = conf_asker(brokers, p, &client, err);
+
+    if (s == OK) {
+        code = rd_kafka_metadata(client, /* all_topics= */ 1, NULL, &meta, START_TIMEOUT_MS);
+        if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+            s = conf_explain(err, code, brokers, "look for topics");
+    }
+    for (size_t i = 0; s == OK && i < n; i++) {
+        int have = partitions_in(meta, specs[i].name);
+
+        if (have == 0)
+            missing[n_missing++] = &specs[i];
+        else if (have == specs[i].partitions)
+            present[n_present++] = &specs[i];
+        else
+            s = err_set(err, ERR_FATAL,
+                        "topic %s has %d partitions at %s, the pipeline says %d: change the pipeline file, or delete the "
+                        "topic",
+                        specs[i].name, have, brokers, specs[i].partitions);
+    }
+    if (s == OK && n_present > 0)
+        s = check_configs(client, brokers, present, n_present, err);
+    if (s == OK && n_missing > 0)
+        s = create(client, brokers, missing, n_missing, err);
+    for (size_t i = 0; s == OK && i < n_missing; i++)
+        s = await(client, brokers, missing[i], err);
+    if (meta != NULL)
+        rd_kafka_metadata_destroy(meta);
+    if (client != NULL)
+        rd_kafka_destroy(client);
+    free(missing);
+    free(present);
+    return s;
+}

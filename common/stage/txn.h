@@ -1,0 +1,46 @@
+/* common/stage/txn.h */
+/*
+ * txn: one transactional producer: records, input offsets, one outcome.
+ *
+ * Outcome  TXN_UNKNOWN: a commit timed out, took over 5 s or lost its coordinator. The producer is then a new one whose
+ *          init_transactions has ended whatever was in flight (librdkafka may repeat an EndTxn that would end a
+ *          later transaction), so what is committed now stays so: read the committed offsets to learn it.
+ * Errors   ERR_RETRY: aborted, put it all again. ERR_FATAL: fenced, refused by the broker, or not to be healed here.
+ * Threads  one.
+ */
+#ifndef STAGE_TXN_H
+#define STAGE_TXN_H
+
+#include "stage/conf.h"
+#include "stage/log.h"
+
+struct txn;
+
+enum txn_outcome { TXN_COMMITTED, TXN_ABORTED, TXN_UNKNOWN };
+
+enum status txn_new(const char *brokers, const struct pipeline *p, const char *id, struct txn **ret_txn,
+                    struct error *err);
+void txn_free(struct txn *t); /* aborts what is open */
+
+bool txn_is_open(const struct txn *t);
+/* Begins a transaction when none is open. Blocks while the queue is full. */
+enum status txn_put(struct txn *t, const struct log_put *put, struct error *err);
+/* The same with one header more. */
+enum status txn_put_with(struct txn *t, const struct log_put *put, const char *header, struct view value,
+                         struct error *err);
+/* offsets and group: NULL, or what is to be committed with it. *ret_outcome is always written. */
+enum status txn_commit(struct txn *t, const rd_kafka_topic_partition_list_t *offsets,
+                       const rd_kafka_consumer_group_metadata_t *group, enum txn_outcome *ret_outcome,
+                       struct error *err);
+/* *ret_code of the last failure: what the group's coordinator or the broker said. */
+rd_kafka_resp_err_t txn_code(const struct txn *t);
+enum status txn_abort(struct txn *t, struct error *err);
+/* Serves delivery reports. */
+void txn_poll(struct txn *t);
+
+/* writer.c's, for schemas.c: a record with one header. */
+struct writer;
+enum status writer_put_with(struct writer *w, const struct log_put *put, const char *header, struct view value,
+                            struct error *err);
+
+#endif
