@@ -336,13 +336,28 @@ static void on_connection(void *arg, struct MHD_Connection *c, void **slot,
 
 /* --- the thread --- */
 
-/* Cuts off whoever is past its time; returns how long until the next one is. */
+/* libmicrohttpd waits for the edge of an end that came together with the last bytes: it has passed. */
+static bool has_hung_up(const struct conn *c)
+{
+    char byte;
+
+    return !c->answering && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* Cuts off whoever is past its time or gone; returns how long until the next one is. */
 static int64_t sweep(struct ops *ops)
 {
     static const char late[] = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     int64_t now = now_ms(), next = now + WAIT_MS_MAX;
 
     for (struct conn *c = ops->conns; c; c = c->next) {
+        if (c->deadline_ms == INT64_MAX)
+            continue;
+        if (has_hung_up(c)) {
+            shutdown(c->fd, SHUT_RDWR);
+            c->deadline_ms = INT64_MAX;
+            continue;
+        }
         if (c->deadline_ms > now) {
             next = c->deadline_ms < next ? c->deadline_ms : next;
             continue;

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/rand.h"
 #include "ops/http.h"
 #include "ops/listen.h"
 #include "ops/signals.h"
@@ -323,6 +324,47 @@ static void two_requests_on_one_connection_get_two_answers(void **state)
     assert_non_null(second);
     assert_string_equal(body_of(second), "{\"id\":7}");
     free(reply);
+}
+
+#define GARBLED_N 2000
+
+/* Well-formed requests with a few bytes changed, cut or doubled: whatever comes back, the port goes on. */
+static void garbled_requests_neither_stop_the_port_nor_call_with_what_was_not_sent(void **state)
+{
+    static const char *const seeds[] = {
+        GET("/metrics"),
+        "POST /subjects/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
+        "POST /subjects/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    };
+    const uint64_t seed = 20261124;
+    struct port *p = *state;
+    struct rand r;
+
+    rand_seed(&r, seed);
+    for (int i = 0; i < GARBLED_N; i++) {
+        const char *from = seeds[rand_below(&r, ARRAY_LEN(seeds))];
+        struct bytes b = BYTES_EMPTY;
+        int fd = dial(ops_http_port(p->ops));
+
+        p->body_bytes = 0;
+        bytes_append(&b, from, strlen(from));
+        for (uint64_t n = rand_below(&r, 4); n > 0; n--)
+            b.data[rand_below(&r, b.n)] = (uint8_t)rand_u64(&r);
+        if (rand_below(&r, 4) == 0)
+            b.n = rand_below(&r, b.n);
+        if (rand_below(&r, 4) == 0) {
+            bytes_reserve(&b, b.n);
+            bytes_append(&b, b.data, b.n);
+        }
+        say(fd, (const char *)b.data, b.n);
+        shutdown(fd, SHUT_WR); /* an unfinished one ends here */
+        free(hear(fd));
+        close(fd);
+        if (p->body_bytes > b.n)
+            fail_msg("seed %lu, request %d: a body of %zu of %zu bytes", (unsigned long)seed, i, p->body_bytes, b.n);
+        bytes_done(&b);
+    }
+    each_request_gets_the_status_of_its_row(state);
 }
 
 static int64_t wall_ms(void)
@@ -644,6 +686,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_chunked_body_beyond_the_limit_is_413_and_never_called, setup, teardown),
         cmocka_unit_test_setup_teardown(a_header_beyond_8_kib_is_refused_and_one_just_below_is_not, setup, teardown),
         cmocka_unit_test_setup_teardown(two_requests_on_one_connection_get_two_answers, setup, teardown),
+        cmocka_unit_test_setup_teardown(garbled_requests_neither_stop_the_port_nor_call_with_what_was_not_sent, setup,
+                                        teardown),
         cmocka_unit_test(whoever_drips_a_header_or_a_body_is_cut_off_in_time),
         cmocka_unit_test(an_idle_connection_is_closed_without_a_word_after_an_answer),
         cmocka_unit_test(silent_clients_cannot_hold_the_port),
