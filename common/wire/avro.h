@@ -29,4 +29,7 @@ bool avro_get_bytes(struct avro_reader *r, struct view *ret);
 /* The next block of an array or map: its item count, 0 at the end. Counts are bounded by the bytes left. */
 bool avro_get_block(struct avro_reader *r, int64_t *ret_n);
 
+/* Well-formed UTF-8 without a NUL: what a string of a record must be. */
+bool avro_is_text(struct view v);
+
 #endif

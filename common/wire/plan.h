@@ -8,10 +8,13 @@
  *          Resolution as Avro's: int -> long -> double promotion, union with null -> null mask,
  *          enum -> COL_STRING, boolean -> COL_BOOL, timestamp-micros -> milliseconds (COL_INT).
  *          A nested record is flattened by dotted paths; an array, map or record wanted whole is a
- *          COL_AVRO view of its bytes.
+ *          COL_AVRO view of its bytes (null taken off); then the writer's schema of it must be the
+ *          reader's. A string that nobody wants is skipped unread, others must be UTF-8 without NUL.
  * Encode   a column per leaf field, by dotted name; a field without one takes its schema's default.
- *          A COL_AVRO column is copied as it is.
- * Owner    string, bytes and nested views point into the body: they live as long as it does.
+ *          A COL_AVRO column is copied as it is. A nullable record of which every column is null is
+ *          written as null. A column that no field takes is an error, so that no name is misspelt.
+ * Owner    string, bytes and nested views point into the body: they live as long as it does; an enum's
+ *          symbol and a default point into the plan.
  * Errors   decode_row: ERR_RECORD "avro: <path>: <why>"; encode_row: ERR_RECORD (null in a field that
  *          takes none, out of an int's range). Making a plan: ERR_FATAL naming the field.
  * Threads  a plan is immutable once made.

@@ -4,7 +4,8 @@
  *
  * Shape    struct schema is a node; a named type that is used twice is the same node (a recursive
  *          schema is refused). Field properties beyond Avro's ("scale", "time", ...) stay in `props`.
- * Bounds   <= 1 MiB of JSON, depth <= 32, <= 10,000 fields or symbols in all, fixed 1..1 MiB.
+ * Bounds   <= 1 MiB of JSON, depth <= 32, fixed 1..1 MiB, <= 10,000 fields, branches and symbols in all;
+ *          a named type counts each time it is used, so a walk over the tree is bounded too.
  * Owner    schema_parse's result owns everything below it; schema_free at the root alone.
  * Errors   ERR_FATAL with the JSON path: "fields[3].type: ...". Nothing from outside reaches an assert.
  * Threads  immutable after parse: any thread may read.
@@ -40,6 +41,7 @@ struct schema {
     const struct schema **branches; /* union */
     const struct schema *items;    /* array, map */
     size_t fixed_bytes;
+    const json_t *props;         /* the type's JSON object (precision, scale, ...); NULL for a bare name */
 };
 
 /* For a type name that the text does not define: the JSON text of its schema, or NULL. May be NULL. */
@@ -59,6 +61,14 @@ const struct schema *schema_at(const struct schema *s, const char *path);
 
 /* The non-null branch of a union of null and one other; s itself otherwise. */
 const struct schema *schema_unwrap(const struct schema *s);
+
+/* The field of a record, or NULL. */
+const struct schema_field *schema_field(const struct schema *record, const char *name);
+
+/* For a message: the field of the record whose name is nearest to `name`, or "" when none is near. */
+const char *schema_nearest(const struct schema *record, const char *name);
+
+const char *schema_type_name(const struct schema *s); /* "long", "union"; the full name of a named type */
 
 /* ERR_RECORD naming the field when a reader of either could not read what the other wrote (FULL). */
 enum status schema_compatible(const struct schema *older, const struct schema *newer, struct error *err);
