@@ -1,0 +1,270 @@
+/* common/stage/intake.c: what was taken from the log becomes a task's pending records. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "stage/internal.h"
+#include "stage/kafka.h"
+#include "wire/frame.h"
+
+#define SCHEMA_WAIT_MS 5000
+
+enum { PROBE_TIME, PROBE_TASK, PROBE_TASKS, PROBE_AT };
+
+static const struct want lineage_wants[] = {
+    {"lineage.source.topic", COL_STRING},  {"lineage.source.partition", COL_INT}, {"lineage.source.offset", COL_INT},
+    {"lineage.task", COL_INT},             {"lineage.tasks", COL_INT},            {"lineage.epoch", COL_INT},
+    {"lineage.at", COL_INT},               {"lineage.feature_set", COL_STRING},   {"lineage.model.name", COL_STRING},
+    {"lineage.model.version", COL_INT},    {"lineage.routing", COL_INT},
+};
+
+static enum col_type leaf_type(const struct schema *s, const char *path, enum col_type otherwise)
+{
+    struct want w[WANTS_MAX];
+    size_t n = schema_wants(s, w, WANTS_MAX);
+
+    for (size_t i = 0; i < n && i < WANTS_MAX; i++)
+        if (strcmp(w[i].path, path) == 0)
+            return w[i].type;
+    return otherwise;
+}
+
+/* The loop's own columns besides the worker's: time, key, lineage, and what outputs take over by name. */
+static void want_own(struct stage *s, size_t i)
+{
+    struct input *in = &s->inputs[i];
+
+    if (in->topic->time)
+        stage_want(s, i, in->topic->time, COL_INT);
+    if (in->topic->key)
+        stage_want(s, i, in->topic->key, leaf_type(in->topic->schema, in->topic->key, COL_STRING));
+    if (!in->outside)
+        for (size_t k = 0; k < ARRAY_LEN(lineage_wants); k++)
+            stage_want(s, i, lineage_wants[k].path, lineage_wants[k].type);
+    if ((int)i != s->def->emit)
+        return;
+    for (size_t o = 0; o < s->n_outputs; o++)
+        for (size_t k = 0; k < s->outputs[o].n_leaves; k++) {
+            const struct want *leaf = &s->outputs[o].leaves[k];
+
+            if (schema_at(in->topic->schema, leaf->path))
+                stage_want(s, i, leaf->path, leaf->type);
+        }
+}
+
+enum status intake_open(struct stage *s, struct error *err)
+{
+    (void)err;
+    for (size_t i = 0; i < s->n_inputs; i++) {
+        struct input *in = &s->inputs[i];
+
+        want_own(s, i);
+        in->probe[PROBE_TIME] = (struct want){in->topic->time, COL_INT};
+        in->n_probe = 1;
+        if (!in->outside) {
+            in->probe[PROBE_TASK] = (struct want){"lineage.task", COL_INT};
+            in->probe[PROBE_TASKS] = (struct want){"lineage.tasks", COL_INT};
+            in->probe[PROBE_AT] = (struct want){"lineage.at", COL_INT};
+            in->n_probe = 4;
+        }
+    }
+    return OK;
+}
+
+void intake_close(struct stage *s)
+{
+    for (size_t i = 0; i < s->n_inputs; i++) {
+        for (size_t k = 0; k < s->inputs[i].n_readings; k++) {
+            decode_plan_free(s->inputs[i].readings[k].probe);
+            decode_plan_free(s->inputs[i].readings[k].plan);
+            free(s->inputs[i].readings[k].refused);
+        }
+        free(s->inputs[i].readings);
+    }
+}
+
+/* A schema that nobody has told us of yet may be on its way: read the schemas topic again, for a while, once per id. */
+static const struct schema *find_schema(struct stage *s, const struct frame *f)
+{
+    const struct timespec pause = {0, 100 * 1000 * 1000};
+
+    for (int64_t began = stage_wall_ms();;) {
+        const struct schema *schema = f->kind == FRAME_ID ? registry_by_id(s->registry, (uint32_t)f->id)
+                                                          : registry_by_fingerprint(s->registry, f->id);
+        struct error err;
+
+        if (schema || s->is_file || stage_wall_ms() - began > SCHEMA_WAIT_MS)
+            return schema;
+        if (kafka_schemas_load(s->opt.brokers, s->pipeline, s->registry, &err) != OK)
+            log_warn("schemas", "reason=\"%s\"", err.text);
+        nanosleep(&pause, NULL);
+    }
+}
+
+static void reading_make(struct input *in, const struct schema *writer, struct reading *r)
+{
+    struct error err;
+
+    if (writer == NULL) {
+        r->refused = xstrdup("schema: no schema of this id was published; publish it with the topic's declared schema");
+        return;
+    }
+    if (decode_plan_new(writer, in->topic->schema, in->probe, in->n_probe, &r->probe, &err) != OK ||
+        decode_plan_new(writer, in->topic->schema, in->wants, in->n_wants, &r->plan, &err) != OK) {
+        err_wrap(&err, "schema");
+        r->refused = xstrdup(err.text);
+    }
+}
+
+static struct reading *reading_of(struct stage *s, struct input *in, const struct frame *f)
+{
+    uint32_t id = (uint32_t)(f->id & UINT32_MAX);
+    const struct schema *writer;
+
+    if (f->kind == FRAME_FINGERPRINT)
+        id = (uint32_t)(f->id & 0x7fffffff); /* ids are the fingerprint's low bits */
+    for (size_t k = 0; k < in->n_readings; k++)
+        if (in->readings[k].id == id)
+            return &in->readings[k];
+    writer = find_schema(s, f);
+    in->readings = xrealloc(in->readings, (in->n_readings + 1) * sizeof(*in->readings));
+    in->readings[in->n_readings] = (struct reading){.id = id};
+    reading_make(in, writer, &in->readings[in->n_readings]);
+    return &in->readings[in->n_readings++];
+}
+
+static enum status open_frame(struct stage *s, struct input *in, const struct log_record *r, struct view *ret_body,
+                              struct reading **ret_reading, struct error *err)
+{
+    struct frame f = {FRAME_ID, r->schema_id, r->value};
+
+    if (!r->bare && frame_parse(r->value, &f, err) != OK)
+        return ERR_RECORD;
+    *ret_reading = reading_of(s, in, &f);
+    *ret_body = f.body;
+    if ((*ret_reading)->refused)
+        return err_set(err, ERR_RECORD, "%s", (*ret_reading)->refused);
+    return OK;
+}
+
+enum status intake_decode(struct stage *s, const struct pending *p, struct batch *cols, size_t row, struct error *err)
+{
+    struct reading *reading;
+    struct view body;
+
+    if (open_frame(s, &s->inputs[p->rec.input], &p->rec, &body, &reading, err) != OK)
+        return ERR_RECORD;
+    return decode_row(reading->plan, body, cols, row, err);
+}
+
+/* Whether event time may be believed: T10, one record from a fast clock would make all honest ones late. */
+static enum status judge_time(const struct topic *t, const struct log_record *r, int64_t event_ms, int64_t at,
+                              struct error *err)
+{
+    if (event_ms < t->time_min_ms)
+        return err_set(err, ERR_RECORD, "time: %s is before time.min; milliseconds since 1970 are expected", t->time);
+    if (r->arrival_ms >= 0 && event_ms > r->arrival_ms + t->time_ahead_ms)
+        return err_set(err, ERR_RECORD, "time: %s is %" PRId64 " ms after the record's arrival; time.ahead allows %" PRId64,
+                       t->time, event_ms - r->arrival_ms, t->time_ahead_ms);
+    if (at != INT64_MIN && event_ms < at - t->lateness_ms)
+        return err_set(err, ERR_RECORD, "late: %s is %" PRId64 " ms behind the partition; lateness allows %" PRId64, t->time,
+                       at - event_ms, t->lateness_ms);
+    return OK;
+}
+
+/* Event time, channel and progress of one record, from the few fields that say so. */
+static enum status probe(struct stage *s, struct task *t, struct pending *p, int *ret_tasks, struct error *err)
+{
+    struct input *in = &s->inputs[p->rec.input];
+    struct task_input *ti = &t->inputs[p->rec.input];
+    struct batch row;
+    struct reading *reading;
+    struct view body;
+
+    p->task = in->outside || s->worker->stateless_order ? 0 : CHANNEL_FOREIGN;
+    p->at = p->task == 0 ? ti->fetched_at : INT64_MIN;
+    if (p->rec.value.data == NULL)
+        return err_set(err, ERR_RECORD, "null value: a record of this topic needs one");
+    if (open_frame(s, in, &p->rec, &body, &reading, err) != OK)
+        return ERR_RECORD;
+    arena_reset(&s->scratch);
+    batch_init(&row, &s->scratch, 1);
+    decode_begin(in->probe, in->n_probe, &row);
+    row.n_rows = 1;
+    if (decode_row(reading->probe, body, &row, 0, err) != OK)
+        return ERR_RECORD;
+    if (row.cols[PROBE_TIME].null[0])
+        return err_set(err, ERR_RECORD, "time: field '%s' is null", in->topic->time);
+    p->event_ms = row.cols[PROBE_TIME].i64[0];
+    if (in->outside) {
+        if (judge_time(in->topic, &p->rec, p->event_ms, ti->fetched_at, err) != OK)
+            return ERR_RECORD;
+        p->at = p->event_ms > ti->fetched_at ? p->event_ms : ti->fetched_at;
+        ti->fetched_at = p->at;
+        return OK;
+    }
+    if (row.cols[PROBE_TASK].null[0] || row.cols[PROBE_TASK].i64[0] < 0 || row.cols[PROBE_TASKS].i64[0] > 65536 ||
+        row.cols[PROBE_TASK].i64[0] >= row.cols[PROBE_TASKS].i64[0])
+        return err_set(err, ERR_RECORD, "lineage: task %" PRId64 " of %" PRId64 " cannot be", row.cols[PROBE_TASK].i64[0],
+                       row.cols[PROBE_TASKS].i64[0]);
+    p->at = row.cols[PROBE_AT].i64[0];
+    if (!s->worker->stateless_order)
+        p->task = (int)row.cols[PROBE_TASK].i64[0];
+    *ret_tasks = (int)row.cols[PROBE_TASKS].i64[0];
+    return OK;
+}
+
+static enum status take_mark(struct stage *s, struct task *t, const struct log_record *r, struct error *err)
+{
+    struct mark m;
+
+    metrics_add(&s->metrics, METRIC_RECORDS, OUTCOME_MARK, 1);
+    t->changed = true;
+    if (s->inputs[r->input].outside || !mark_get(r->mark, &m))
+        return OK;
+    if (s->worker->stateless_order)
+        return output_mark_through(s, t->id, r->mark, err);
+    merge_mark(&t->inputs[r->input].merge, &m);
+    return OK;
+}
+
+enum status intake_record(struct stage *s, struct log_record *r, int64_t now_ms, struct error *err)
+{
+    struct task *t = task_of(s, r->partition);
+    struct task_input *ti;
+    struct pending p = {.rec = *r};
+    struct channel *c;
+    int tasks = 0;
+    enum status st;
+
+    if (t == NULL) {
+        s->log->ops->release(s->log, r);
+        return OK;
+    }
+    ti = &t->inputs[r->input];
+    if (r->at_end) {
+        if (ti->next_offset != r->offset)
+            t->changed = true;
+        ti->next_offset = r->offset;
+        ti->end_since_ms = ti->end_since_ms ? ti->end_since_ms : now_ms;
+        ti->merge.ended = s->is_file;
+        return OK;
+    }
+    ti->end_since_ms = 0;
+    ti->next_offset = r->offset + 1;
+    if (r->mark.data) {
+        st = take_mark(s, t, r, err);
+        s->log->ops->release(s->log, r);
+        return st;
+    }
+    if (probe(s, t, &p, &tasks, err) != OK)
+        p.bad = xstrdup(err->text);
+    if (tasks)
+        merge_expect(&ti->merge, tasks);
+    c = merge_channel(&ti->merge, p.task);
+    p.replay = r->offset < c->next_offset;
+    merge_push(&ti->merge, &p);
+    return OK;
+}

@@ -1,0 +1,190 @@
+/* common/stage/internal.h */
+/*
+ * internal: what the loop's parts share; nobody outside common/stage includes it.
+ *
+ *   intake.c     records taken from the log -> pending records of a task (probe: event time, channel, verdict)
+ *   task.c       pending records -> the next run of rows; progress, positions
+ *   output.c     a transform's rows, dead letters, marks -> encoded records, kept until the commit's outcome is known
+ *   changelog.c  a task's state and cursors -> State records and back
+ *   stage.c      the loop
+ */
+#ifndef STAGE_INTERNAL_H
+#define STAGE_INTERNAL_H
+
+#include "ops/http.h"
+#include "stage/log.h"
+#include "stage/merge.h"
+#include "stage/stage.h"
+
+#define INPUTS_MAX 8
+#define WANTS_MAX 512
+#define IDLE_AFTER_MS 250
+
+/* Cursor of one channel of one input: everything below `offset` is taken (or reflected). */
+struct cursor {
+    int input;
+    int task;
+    int64_t offset;
+    int64_t at;
+    bool idle;
+};
+
+struct positions {
+    struct cursor *cursors;
+    size_t n;
+};
+
+/* Where inputs stood when commit period `commit` began: how far back a key dirty since then needs its inputs. */
+struct moment {
+    int64_t commit;
+    int64_t low[INPUTS_MAX];
+    int64_t at[INPUTS_MAX]; /* of what lies below `low` (topics from outside: one channel) */
+};
+
+struct task_input {
+    struct merge merge;
+    int64_t next_offset; /* one after the last fetched, or the partition's end */
+    int64_t fetched_at;  /* running maximum of event time as fetched (topics from outside) */
+    int64_t end_since_ms; /* wall clock since when the partition's end is reached; 0: it is not */
+    int64_t replay_to;   /* restored: offsets below this may be replays */
+    int64_t n_taken;
+    int64_t committed;   /* as last committed; -1: none */
+    bool paused;
+};
+
+struct task {
+    int id;
+    int64_t at;
+    bool idle;
+    int64_t marked_at; /* as the last marks said */
+    bool marked_idle;
+    struct state *state;
+    struct task_input inputs[INPUTS_MAX];
+    struct positions *restored; /* what restored keys reflect, by entry.reflects - 1 */
+    size_t n_restored;
+    struct moment *moments;
+    size_t n_moments, cap_moments;
+    bool changed; /* since the last commit */
+};
+
+/* A writer's schema as this stage reads it. */
+struct reading {
+    uint32_t id;
+    struct decode_plan *probe;
+    struct decode_plan *plan;
+    char *refused; /* why this writer's records cannot be read */
+};
+
+struct input {
+    const struct topic *topic;
+    bool outside; /* one channel, own event time; else channels and `at` from lineage */
+    struct want wants[WANTS_MAX];
+    size_t n_wants;
+    struct want probe[8];
+    size_t n_probe;
+    struct reading *readings;
+    size_t n_readings;
+};
+
+struct output {
+    const struct topic *topic;
+    int partitions;
+    struct want leaves[WANTS_MAX]; /* of the schema, without lineage */
+    size_t n_leaves;
+    struct encode_plan *plan;
+    uint8_t present[WANTS_MAX]; /* which leaves the plan has columns for */
+};
+
+struct kept_put {
+    const char *topic;
+    int partition;
+    size_t key, value, traceparent, mark; /* offsets into kept bytes; SIZE_MAX: null */
+    size_t key_n, value_n, traceparent_n, mark_n;
+};
+
+struct stage_options {
+    const char *pipeline, *stage, *brokers, *http, *http_file, *instance;
+    const char *in[INPUTS_MAX], *out[INPUTS_MAX];
+    size_t n_in, n_out;
+    size_t batch; /* records a batch at most */
+};
+
+struct stage {
+    const struct worker *worker;
+    void *ctx;
+    struct stage_options opt;
+    struct pipeline *pipeline;
+    struct stage_def *def;
+    struct registry *registry;
+    struct log *log;
+    struct metrics metrics;
+    struct ops *ops;
+    bool is_file;
+    bool stateful; /* has a changelog */
+    int n_tasks_all; /* partitions of the inputs */
+    struct input inputs[INPUTS_MAX];
+    size_t n_inputs;
+    struct output outputs[INPUTS_MAX];
+    size_t n_outputs;
+    char *changelog;    /* broker name of the topic, or NULL */
+    char *dead_letters; /* broker name */
+    struct schema *state_schema, *dead_schema;
+    struct task **tasks;
+    size_t n_tasks;
+    struct arena batch;   /* reset after each batch */
+    struct arena scratch; /* reset after each use: probes */
+    struct bytes kept_bytes;
+    struct kept_put *kept;
+    size_t n_kept, cap_kept;
+    struct bytes body, lineage; /* reused for each encoding */
+    int64_t commit;    /* number of the present commit period */
+    int64_t committed_ms;
+    int64_t at_min_told;
+    int64_t n_dead, dead_logged_ms;
+    bool turn_changed;
+};
+
+/* intake.c */
+enum status intake_open(struct stage *s, struct error *err);
+void intake_close(struct stage *s);
+/* Takes over the record (releases it when it is done with it). */
+enum status intake_record(struct stage *s, struct log_record *r, int64_t now_ms, struct error *err);
+enum status intake_decode(struct stage *s, const struct pending *p, struct batch *cols, size_t row, struct error *err);
+
+/* task.c */
+struct task *task_new(const struct stage *s, int id);
+void task_free(struct stage *s, struct task *t);
+struct task *task_of(const struct stage *s, int id);
+void task_release(void *stage, struct pending *p);
+/* The next pending record of the task in order, or NULL (then *ret_why says what it waits for, arena-free text). */
+struct pending *task_head(const struct stage *s, struct task *t, int64_t now_ms, int *ret_input);
+bool task_idle(const struct stage *s, const struct task *t, int64_t now_ms);
+int64_t task_low(const struct task *t, size_t input);
+void task_moment(struct task *t, int64_t commit, size_t n_inputs);
+/* What the oldest dirty key needs; the present positions when all is written. */
+void task_need(struct task *t, size_t n_inputs, struct moment *ret_need);
+
+/* output.c */
+enum status output_open(struct stage *s, struct error *err);
+void output_close(struct stage *s);
+enum status output_put(struct stage *s, const struct log_put *put, struct error *err);
+enum status output_rows(struct stage *s, const struct task *t, struct rows *in, const struct pending *pending, size_t o,
+                        struct out *out, int *n_outs, struct error *err);
+enum status output_dead(struct stage *s, const struct pending *p, const char *reason, struct error *err);
+enum status output_marks(struct stage *s, struct task *t, struct error *err);
+enum status output_mark_through(struct stage *s, int partition, struct view mark, struct error *err);
+enum status output_again(struct stage *s, struct error *err);
+void output_forget(struct stage *s);
+
+/* changelog.c */
+enum status changelog_write(struct stage *s, struct task *t, struct error *err);
+enum status changelog_restore(struct stage *s, struct task *t, struct error *err);
+bool changelog_reflects(const struct task *t, const struct entry *e, int input, int task, int64_t offset);
+
+/* options.c */
+int options_read(const struct worker *w, int argc, char **argv, struct stage_options *o);
+
+/* file.c */
+enum status log_file_open(struct stage *s, struct log **ret_log, struct error *err);
+
+#endif

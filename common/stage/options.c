@@ -1,0 +1,61 @@
+/* common/stage/options.c: a worker's command line. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stage/internal.h"
+
+static void usage(const struct worker *w, FILE *f)
+{
+    fprintf(f,
+            "usage: %s PIPELINE STAGE [options]\n"
+            "  on Kafka:   [--brokers HOST:PORT] [--http ADDRESS:PORT] [--http-file FILE] [--instance NAME]\n"
+            "  on files:   --in [TOPIC=]FILE ... --out [TOPIC=]FILE ...   (Avro container files; no broker)\n"
+            "  --batch N   records a batch at most (default 1000)\n"
+            "example: %s pipelines/fraud.json customer --in transactions.avro --out enriched.avro\n",
+            w->name, w->name);
+}
+
+/* -1: go on; else the exit status. */
+int options_read(const struct worker *w, int argc, char **argv, struct stage_options *o)
+{
+    static const struct option longs[] = {
+        {"brokers", required_argument, NULL, 'b'}, {"http", required_argument, NULL, 'h'},
+        {"http-file", required_argument, NULL, 'f'}, {"instance", required_argument, NULL, 'i'},
+        {"in", required_argument, NULL, 'I'}, {"out", required_argument, NULL, 'O'},
+        {"batch", required_argument, NULL, 'n'}, {"help", no_argument, NULL, '?'}, {0},
+    };
+    int c;
+
+    *o = (struct stage_options){.batch = 1000, .instance = "0"};
+    while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+        if (c == 'b')
+            o->brokers = optarg;
+        else if (c == 'h')
+            o->http = optarg;
+        else if (c == 'f')
+            o->http_file = optarg;
+        else if (c == 'i')
+            o->instance = optarg;
+        else if (c == 'I' && o->n_in < INPUTS_MAX)
+            o->in[o->n_in++] = optarg;
+        else if (c == 'O' && o->n_out < INPUTS_MAX)
+            o->out[o->n_out++] = optarg;
+        else if (c == 'n' && atoi(optarg) > 0)
+            o->batch = (size_t)atoi(optarg);
+        else {
+            bool asked = c == '?' && optopt == 0 && optind > 0 && strcmp(argv[optind - 1], "--help") == 0;
+
+            usage(w, asked ? stdout : stderr);
+            return asked ? 0 : 2;
+        }
+    }
+    if (argc - optind != 2) {
+        usage(w, stderr);
+        return 2;
+    }
+    o->pipeline = argv[optind];
+    o->stage = argv[optind + 1];
+    return -1;
+}

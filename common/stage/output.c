@@ -1,0 +1,382 @@
+/* common/stage/output.c: rows become framed records with lineage; all puts are kept until the commit's outcome is known. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "crypto/hash.h"
+#include "stage/internal.h"
+#include "stage/kafka.h"
+#include "wire/avro.h"
+#include "wire/frame.h"
+
+#define HEADERS_NONE 0
+
+static size_t keep_view(struct stage *s, struct view v)
+{
+    size_t at = s->kept_bytes.n;
+
+    if (v.data == NULL)
+        return SIZE_MAX;
+    bytes_append(&s->kept_bytes, v.data, v.n);
+    return at;
+}
+
+enum status output_put(struct stage *s, const struct log_put *put, struct error *err)
+{
+    struct kept_put *k;
+
+    if (s->n_kept == s->cap_kept) {
+        s->cap_kept = s->cap_kept ? s->cap_kept * 2 : 1024;
+        s->kept = xrealloc(s->kept, s->cap_kept * sizeof(*s->kept));
+    }
+    k = &s->kept[s->n_kept++];
+    *k = (struct kept_put){.topic = put->topic, .partition = put->partition, .key_n = put->key.n, .value_n = put->value.n,
+                           .traceparent_n = put->traceparent.n, .mark_n = put->mark.n};
+    k->key = keep_view(s, put->key);
+    k->value = keep_view(s, put->value);
+    k->traceparent = keep_view(s, put->traceparent);
+    k->mark = keep_view(s, put->mark);
+    return s->log->ops->put(s->log, put, err);
+}
+
+static struct view kept_view(const struct stage *s, size_t at, size_t n)
+{
+    return at == SIZE_MAX ? view_of(NULL, 0) : view_of(s->kept_bytes.data + at, n);
+}
+
+enum status output_again(struct stage *s, struct error *err)
+{
+    for (size_t i = 0; i < s->n_kept; i++) {
+        const struct kept_put *k = &s->kept[i];
+        struct log_put put = {.topic = k->topic, .partition = k->partition};
+
+        put.key = kept_view(s, k->key, k->key_n);
+        put.value = kept_view(s, k->value, k->value_n);
+        put.traceparent = kept_view(s, k->traceparent, k->traceparent_n);
+        put.mark = kept_view(s, k->mark, k->mark_n);
+        if (s->log->ops->put(s->log, &put, err) != OK)
+            return err->status;
+    }
+    return OK;
+}
+
+void output_forget(struct stage *s)
+{
+    s->n_kept = 0;
+    bytes_clear(&s->kept_bytes);
+}
+
+enum status output_open(struct stage *s, struct error *err)
+{
+    for (size_t o = 0; o < s->n_outputs; o++) {
+        struct output *out = &s->outputs[o];
+        struct want all[WANTS_MAX];
+        size_t n = schema_wants(out->topic->schema, all, WANTS_MAX);
+
+        if (n > WANTS_MAX)
+            return err_set(err, ERR_FATAL, "topic %s: %zu fields; at most %d are supported", out->topic->broker_name, n,
+                           WANTS_MAX);
+        for (size_t i = 0; i < n; i++)
+            if (strncmp(all[i].path, "lineage.", 8) != 0 && strcmp(all[i].path, "lineage") != 0)
+                out->leaves[out->n_leaves++] = all[i];
+    }
+    return OK;
+}
+
+void output_close(struct stage *s)
+{
+    for (size_t o = 0; o < s->n_outputs; o++)
+        encode_plan_free(s->outputs[o].plan);
+    bytes_done(&s->kept_bytes);
+    bytes_done(&s->body);
+    bytes_done(&s->lineage);
+    free(s->kept);
+}
+
+void out_begin(struct out *out, struct arena *arena, size_t cap)
+{
+    batch_init(&out->cols, arena, cap);
+    out->parent = arena_zalloc(arena, cap * sizeof(*out->parent));
+    out->model_version = arena_alloc(arena, cap * sizeof(*out->model_version));
+    out->routing = arena_alloc(arena, cap * sizeof(*out->routing));
+    for (size_t r = 0; r < cap; r++) {
+        out->model_version[r] = -1;
+        out->routing[r] = -1;
+    }
+}
+
+/* A column of the parent rows, in the order of the output's rows. */
+static void gather(struct batch *enc, const struct col *from, const struct out *out, size_t n)
+{
+    struct col *to = batch_add_col(enc, from->name, from->type);
+
+    for (size_t r = 0; r < n; r++) {
+        uint32_t p = out->parent[r];
+
+        to->null[r] = from->null[p];
+        if (from->type >= COL_STRING)
+            to->view[r] = from->view[p];
+        else
+            to->i64[r] = from->i64[p];
+    }
+}
+
+static int64_t in_int(const struct batch *b, const char *name, size_t row, int64_t otherwise)
+{
+    const struct col *c = batch_col(b, name);
+
+    return c == NULL || c->null[row] ? otherwise : c->i64[row];
+}
+
+static struct view in_view(const struct batch *b, const char *name, size_t row)
+{
+    const struct col *c = batch_col(b, name);
+
+    return c == NULL || c->null[row] ? view_of(NULL, 0) : c->view[row];
+}
+
+static void put_position(struct bytes *b, struct view topic, int64_t partition, int64_t offset)
+{
+    avro_put_bytes(b, topic);
+    avro_put_long(b, partition);
+    avro_put_long(b, offset);
+}
+
+static void put_optional_view(struct bytes *b, struct view v)
+{
+    avro_put_long(b, v.data != NULL);
+    if (v.data)
+        avro_put_bytes(b, v);
+}
+
+/* The Lineage record of one output row, field by field as schemas/Lineage.avsc says. */
+static void put_lineage(struct stage *s, const struct task *t, const struct rows *in, const struct pending *p,
+                        const struct out *out, size_t r, int index, struct bytes *b)
+{
+    const struct input *input = &s->inputs[in->input];
+    const char *topic = input->topic->broker_name;
+    size_t row = out->parent[r];
+    bool through = s->worker->stateless_order && !input->outside;
+    struct view model = in_view(in->cols, "lineage.model.name", row);
+    int64_t version = in_int(in->cols, "lineage.model.version", row, -1);
+    int64_t routing = in_int(in->cols, "lineage.routing", row, -1);
+    const char *own_set = s->def->compiled ? features_fingerprint(s->def->compiled) : NULL;
+
+    if (input->outside)
+        put_position(b, view_str(topic), p->rec.partition, p->rec.offset);
+    else
+        put_position(b, in_view(in->cols, "lineage.source.topic", row), in_int(in->cols, "lineage.source.partition", row, 0),
+                     in_int(in->cols, "lineage.source.offset", row, 0));
+    avro_put_long(b, through ? in_int(in->cols, "lineage.task", row, 0) : t->id);
+    avro_put_long(b, p->rec.offset);
+    avro_put_long(b, index);
+    avro_put_long(b, through ? in_int(in->cols, "lineage.tasks", row, 1) : s->n_tasks_all);
+    avro_put_long(b, through ? in_int(in->cols, "lineage.epoch", row, 0) : 0);
+    avro_put_long(b, through ? in_int(in->cols, "lineage.at", row, 0) : in->at[row]);
+    if (s->n_inputs > 1) {
+        avro_put_long(b, (int64_t)s->n_inputs - 1);
+        for (size_t j = 0; j < s->n_inputs; j++)
+            if (j != in->input)
+                put_position(b, view_str(s->inputs[j].topic->broker_name), t->id, task_low(t, j));
+    }
+    avro_put_long(b, 0);
+    put_optional_view(b, own_set ? view_str(own_set) : in_view(in->cols, "lineage.feature_set", row));
+    if (out->model_name) {
+        model = view_str(out->model_name);
+        version = out->model_version[r];
+        routing = out->routing[r];
+    }
+    avro_put_long(b, model.data != NULL && version >= 0);
+    if (model.data && version >= 0) {
+        avro_put_bytes(b, model);
+        avro_put_long(b, version);
+    }
+    avro_put_long(b, routing >= 0);
+    if (routing >= 0)
+        avro_put_long(b, routing);
+}
+
+/* The batch that is encoded: the worker's columns, the parent's by name, lineage last. */
+static void assemble(struct output *o, const struct rows *in, struct out *out, size_t n, uint8_t *present, struct batch *enc)
+{
+    batch_init(enc, out->cols.arena, n);
+    enc->n_rows = n;
+    for (size_t i = 0; i < o->n_leaves; i++) {
+        const struct col *c = batch_col(&out->cols, o->leaves[i].path);
+
+        present[i] = 0;
+        if (c) {
+            batch_share_col(enc, c);
+            present[i] = (uint8_t)(1 + c->type);
+            continue;
+        }
+        c = batch_col(in->cols, o->leaves[i].path);
+        if (c) {
+            gather(enc, c, out, n);
+            present[i] = (uint8_t)(1 + c->type);
+        }
+    }
+    batch_add_col(enc, "lineage", COL_AVRO);
+}
+
+static enum status plan_for(struct output *o, const struct batch *enc, const uint8_t *present, struct error *err)
+{
+    struct want cols[WANTS_MAX];
+
+    if (o->plan && memcmp(present, o->present, o->n_leaves) == 0)
+        return encode_bind(o->plan, enc, err);
+    for (size_t i = 0; i < enc->n_cols; i++)
+        cols[i] = (struct want){enc->cols[i].name, enc->cols[i].type};
+    encode_plan_free(o->plan);
+    o->plan = NULL;
+    if (encode_plan_new(o->topic->schema, cols, enc->n_cols, &o->plan, err) != OK)
+        return err_wrap(err, "topic %s", o->topic->broker_name);
+    memcpy(o->present, present, o->n_leaves);
+    return encode_bind(o->plan, enc, err);
+}
+
+/* The text of a key field; its bytes live in the arena. */
+static struct view key_text(struct arena *a, const struct col *c, size_t row)
+{
+    char *text;
+
+    if (c->null[row])
+        return view_of(NULL, 0);
+    if (c->type >= COL_STRING)
+        return c->view[row];
+    text = c->type == COL_DOUBLE ? arena_printf(a, "%.17g", c->f64[row]) : arena_printf(a, "%" PRId64, c->i64[row]);
+    return view_str(text);
+}
+
+enum status output_rows(struct stage *s, const struct task *t, struct rows *in, const struct pending *pending, size_t o,
+                        struct out *out, int *n_outs, struct error *err)
+{
+    struct output *to = &s->outputs[o];
+    uint8_t present[WANTS_MAX];
+    struct batch enc;
+    struct col *lineage, *key_col;
+    size_t n = out->cols.n_rows;
+
+    assemble(to, in, out, n, present, &enc);
+    if (plan_for(to, &enc, present, err) != OK)
+        return err->status;
+    lineage = batch_col(&enc, "lineage");
+    key_col = to->topic->key ? batch_col(&enc, to->topic->key) : NULL;
+    for (size_t r = 0; r < n; r++) {
+        uint32_t parent = out->parent[r];
+        const struct pending *p = &pending[parent];
+        struct log_put put = {.topic = to->topic->broker_name, .traceparent = p->rec.traceparent};
+
+        bytes_clear(&s->lineage);
+        put_lineage(s, t, in, p, out, r, n_outs[parent]++, &s->lineage);
+        lineage->view[r] = view_of(s->lineage.data, s->lineage.n);
+        bytes_clear(&s->body);
+        frame_put(&s->body, schema_id(to->topic->schema));
+        if (encode_row(to->plan, r, &s->body, err) != OK) {
+            if (err->status != ERR_RECORD)
+                return err_wrap(err, "topic %s", to->topic->broker_name);
+            if (output_dead(s, p, err->text, err) != OK)
+                return err->status;
+            continue;
+        }
+        put.value = view_of(s->body.data, s->body.n);
+        put.key = key_col ? key_text(out->cols.arena, key_col, r) : in->keys[parent];
+        put.partition = key_col && put.key.data ? kafka_partition(put.key, to->partitions) : t->id % to->partitions;
+        if (output_put(s, &put, err) != OK)
+            return err->status;
+        metrics_add(&s->metrics, METRIC_RECORDS, OUTCOME_PUT, 1);
+    }
+    return OK;
+}
+
+static enum reason class_of(const char *reason)
+{
+    static const struct {
+        const char *begins;
+        enum reason reason;
+    } classes[] = {{"frame", REASON_FRAMING}, {"schema", REASON_SCHEMA}, {"avro", REASON_DECODE}, {"time", REASON_TIME},
+                   {"late", REASON_LATE},     {"key", REASON_PARTITION}, {"range", REASON_RANGE}};
+
+    for (size_t i = 0; i < ARRAY_LEN(classes); i++)
+        if (strncmp(reason, classes[i].begins, strlen(classes[i].begins)) == 0)
+            return classes[i].reason;
+    return REASON_OTHER;
+}
+
+#define DEAD_VALUE_MAX ((size_t)900 * 1024)
+
+/* DeadLetter, field by field as schemas/DeadLetter.avsc says: the original bytes, where they were, and why. */
+enum status output_dead(struct stage *s, const struct pending *p, const char *reason, struct error *err)
+{
+    struct bytes b = BYTES_EMPTY;
+    const struct topic *topic = s->inputs[p->rec.input].topic;
+    struct log_put put = {.topic = s->dead_letters, .partition = 0, .traceparent = p->rec.traceparent};
+    struct view value = p->rec.value;
+    bool truncated = value.n > DEAD_VALUE_MAX;
+    uint8_t digest[HASH_BYTES];
+    char hex[HASH_HEX_CHARS + 1];
+    enum status st;
+
+    metrics_add(&s->metrics, METRIC_RECORDS, OUTCOME_DEAD_LETTER, 1);
+    metrics_add(&s->metrics, METRIC_DEAD_LETTERS, class_of(reason), 1);
+    s->n_dead++;
+    if (log_every_ms(&s->dead_logged_ms, 60000))
+        log_warn("dead_letter", "topic=%s partition=%d offset=%" PRId64 " reason=\"%s\" so_far=%" PRId64, topic->broker_name,
+                 p->rec.partition, p->rec.offset, reason, s->n_dead);
+    frame_put(&b, schema_id(s->dead_schema));
+    avro_put_str(&b, topic->broker_name);
+    avro_put_long(&b, p->rec.partition);
+    avro_put_long(&b, p->rec.offset);
+    avro_put_str(&b, reason);
+    put_optional_view(&b, truncated ? view_of(value.data, DEAD_VALUE_MAX) : value);
+    put_optional_view(&b, p->rec.key);
+    avro_put_long(&b, HEADERS_NONE);
+    avro_put_long(&b, p->rec.arrival_ms);
+    avro_put_str(&b, s->def->name);
+    avro_put_bool(&b, truncated);
+    hash_bytes(truncated ? value : view_of("", 0), digest);
+    hash_to_hex(digest, sizeof(digest), hex);
+    put_optional_view(&b, truncated ? view_str(hex) : view_of(NULL, 0));
+    put.key = p->rec.key;
+    put.value = view_of(b.data, b.n);
+    st = output_put(s, &put, err);
+    bytes_done(&b);
+    return st;
+}
+
+static enum status put_mark(struct stage *s, const struct output *o, int partition, struct view mark, struct error *err)
+{
+    struct log_put put = {.topic = o->topic->broker_name, .partition = partition, .mark = mark};
+
+    return output_put(s, &put, err);
+}
+
+/* At a commit: a task whose progress rose, or that turned idle, says so in each partition of what is read in order. */
+enum status output_marks(struct stage *s, struct task *t, struct error *err)
+{
+    struct bytes b = BYTES_EMPTY;
+    struct mark m = {0, t->id, s->n_tasks_all, t->at, t->idle};
+
+    if (s->worker->stateless_order || (t->at == t->marked_at && t->idle == t->marked_idle))
+        return OK;
+    mark_put(&m, &b);
+    for (size_t o = 0; o < s->n_outputs; o++)
+        for (int p = 0; s->outputs[o].topic->ordered && p < s->outputs[o].partitions; p++)
+            if (put_mark(s, &s->outputs[o], p, view_of(b.data, b.n), err) != OK) {
+                bytes_done(&b);
+                return err->status;
+            }
+    bytes_done(&b);
+    t->marked_at = t->at;
+    t->marked_idle = t->idle;
+    return OK;
+}
+
+enum status output_mark_through(struct stage *s, int partition, struct view mark, struct error *err)
+{
+    for (size_t o = 0; o < s->n_outputs; o++)
+        if (s->outputs[o].topic->ordered && put_mark(s, &s->outputs[o], partition % s->outputs[o].partitions, mark, err) != OK)
+            return err->status;
+    return OK;
+}
