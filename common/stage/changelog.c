@@ -223,6 +223,8 @@ enum status changelog_restore(struct stage *s, struct task *t, struct error *err
         int64_t from = at[i].offset < 0 ? 0 : at[i].offset;
 
         ti->committed = at[i].offset;
+        if (at[i].offset < 0 || sscanf(at[i].metadata, "{\"taken\":%" SCNd64, &ti->n_taken) != 1)
+            ti->n_taken = 0;
         if (re.found && re.low[i] != INT64_MAX)
             from = re.low[i]; /* never above the committed offset: the lowest not taken when the checkpoint was written */
         ti->next_offset = from;

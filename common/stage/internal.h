@@ -19,6 +19,7 @@
 #define INPUTS_MAX 8
 #define WANTS_MAX 512
 #define IDLE_AFTER_MS 250
+#define TAKE_MAX 2000
 
 /* Cursor of one channel of one input: everything below `offset` is taken (or reflected). */
 struct cursor {
@@ -131,6 +132,9 @@ struct stage {
     struct schema *state_schema, *dead_schema;
     struct task **tasks;
     size_t n_tasks;
+    int *assigned; /* task numbers, as the log said last */
+    size_t n_assigned;
+    struct log_record taken[TAKE_MAX];
     struct arena batch;   /* reset after each batch */
     struct arena scratch; /* reset after each use: probes */
     struct bytes kept_bytes;

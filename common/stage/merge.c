@@ -6,7 +6,8 @@
 
 void merge_init(struct merge *m, int tasks)
 {
-    *m = (struct merge){.tasks = tasks};
+    *m = (struct merge){0};
+    merge_expect(m, tasks);
 }
 
 void merge_done(struct merge *m, void (*release)(void *ctx, struct pending *p), void *ctx)

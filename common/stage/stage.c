@@ -16,9 +16,9 @@
 #include "stage/log_kafka.h"
 #include "wire/frame.h"
 
-#define TAKE_MAX 2000
 #define PENDING_PAUSE 20000  /* records held back of one partition: stop fetching it */
 #define PENDING_RESUME 5000
+#define PENDING_MAX 1000000
 #define KEPT_BYTES_MAX ((size_t)16 * 1024 * 1024) /* commit early: an open transaction is bounded */
 
 int64_t stage_wall_ms(void)
@@ -90,30 +90,39 @@ static void drop_tasks(struct stage *s)
     output_forget(s);
 }
 
-/* The assignment changed: what was not committed is dropped with the old tasks; the new ones are restored from the log. */
-static enum status assign(struct stage *s, const struct log_assignment *a, struct error *err)
+/* What was not committed is dropped with the old tasks; the assigned ones are restored from the log. */
+static enum status restore_tasks(struct stage *s, struct error *err)
 {
     drop_tasks(s);
     if (s->log->ops->abort(s->log, err) != OK)
         return err->status;
-    metrics_add(&s->metrics, METRIC_REBALANCES, 0, 1);
-    metrics_set(&s->metrics, METRIC_TASKS, (int64_t)a->n_tasks);
-    free(s->tasks);
-    s->tasks = xcalloc(a->n_tasks + 1, sizeof(*s->tasks));
-    for (size_t i = 0; i < a->n_tasks; i++) {
-        struct task *t = task_new(s, a->tasks[i]);
+    for (size_t i = 0; i < s->n_assigned; i++) {
+        struct task *t = task_new(s, s->assigned[i]);
 
-        ops_ready(s->ops, false, "restoring task %d, %zu of %zu", t->id, i + 1, a->n_tasks);
+        ops_ready(s->ops, false, "restoring task %d, %zu of %zu", t->id, i + 1, s->n_assigned);
         s->tasks[s->n_tasks++] = t;
         if (changelog_restore(s, t, err) != OK)
             return err->status;
         task_moment(t, s->commit, s->n_inputs);
     }
-    if (a->n_tasks)
-        ops_ready(s->ops, true, "processing %zu tasks", a->n_tasks);
+    if (s->n_assigned)
+        ops_ready(s->ops, true, "processing %zu tasks", s->n_assigned);
     else
-        ops_ready(s->ops, false, "no partition is assigned to this instance: more instances than partitions, or a rebalance");
+        ops_ready(s->ops, false, "no partition is assigned: more instances than partitions, or a rebalance");
     return OK;
+}
+
+static enum status assign(struct stage *s, const struct log_assignment *a, struct error *err)
+{
+    drop_tasks(s);
+    metrics_add(&s->metrics, METRIC_REBALANCES, 0, 1);
+    metrics_set(&s->metrics, METRIC_TASKS, (int64_t)a->n_tasks);
+    s->n_assigned = a->n_tasks;
+    s->assigned = xrealloc(s->assigned, (a->n_tasks + 1) * sizeof(*s->assigned));
+    s->tasks = xrealloc(s->tasks, (a->n_tasks + 1) * sizeof(*s->tasks));
+    if (a->n_tasks)
+        memcpy(s->assigned, a->tasks, a->n_tasks * sizeof(*s->assigned));
+    return restore_tasks(s, err);
 }
 
 /* ---- a batch ---- */
@@ -355,13 +364,21 @@ static bool commit_due(const struct stage *s, int64_t now_ms)
 
 /* ---- the loop ---- */
 
+/* Holds a partition back when its records wait for another input; never when they wait for each other. */
 static enum status regulate(struct stage *s, struct error *err)
 {
+    int waits_for;
+
     for (size_t i = 0; i < s->n_tasks; i++)
         for (size_t k = 0; k < s->n_inputs; k++) {
             struct task_input *ti = &s->tasks[i]->inputs[k];
             bool pause = ti->paused ? ti->merge.n_pending > PENDING_RESUME : ti->merge.n_pending > PENDING_PAUSE;
 
+            pause = pause && merge_head(&ti->merge, &waits_for) != NULL;
+            if (!pause && ti->merge.n_pending > PENDING_MAX)
+                return err_set(err, ERR_FATAL,
+                               "%s partition %d: %zu records are held back; is the upstream task of one of its channels dead?",
+                               s->inputs[k].topic->broker_name, s->tasks[i]->id, ti->merge.n_pending);
             if (pause == ti->paused)
                 continue;
             ti->paused = pause;
@@ -373,18 +390,17 @@ static enum status regulate(struct stage *s, struct error *err)
 
 static enum status take(struct stage *s, int timeout_ms, struct error *err)
 {
-    static struct log_record records[TAKE_MAX];
     struct log_assignment a = {0};
     size_t n = 0;
     int64_t now_ms;
 
-    if (s->log->ops->take(s->log, timeout_ms, records, TAKE_MAX, &n, &a, err) != OK)
+    if (s->log->ops->take(s->log, timeout_ms, s->taken, TAKE_MAX, &n, &a, err) != OK)
         return err->status;
     if (a.changed && assign(s, &a, err) != OK)
         return err->status;
     now_ms = stage_wall_ms();
     for (size_t i = 0; i < n; i++)
-        if (intake_record(s, &records[i], now_ms, err) != OK)
+        if (intake_record(s, &s->taken[i], now_ms, err) != OK)
             return err->status;
     return regulate(s, err);
 }
@@ -417,6 +433,22 @@ static enum status turn(struct stage *s, size_t *n, struct error *err)
     return OK;
 }
 
+/* From the log again, as after a restart: memory may be ahead of what was committed. */
+static enum status recover(struct stage *s, struct error *err)
+{
+    const struct timespec back_off = {0, 200 * 1000 * 1000};
+    enum status st;
+
+    do {
+        log_warn("retry", "reason=\"%s\"", err->text);
+        ops_ready(s->ops, false, "%s", err->text);
+        ops_beat(s->ops);
+        nanosleep(&back_off, NULL);
+        st = restore_tasks(s, err);
+    } while (st == ERR_RETRY && !signals_stopping());
+    return st;
+}
+
 static enum status run(struct stage *s, struct error *err)
 {
     size_t n = 0;
@@ -425,22 +457,10 @@ static enum status run(struct stage *s, struct error *err)
         enum status st = turn(s, &n, err);
 
         if (st == ERR_RETRY) {
-            struct log_assignment same = {.n_tasks = s->n_tasks};
-            int *tasks = xcalloc(s->n_tasks + 1, sizeof(*tasks));
-            const struct timespec back_off = {0, 200 * 1000 * 1000};
-
-            /* From the log again, as after a restart: memory may be ahead of what was committed. */
-            log_warn("retry", "reason=\"%s\"", err->text);
-            ops_ready(s->ops, false, "%s", err->text);
-            for (size_t i = 0; i < s->n_tasks; i++)
-                tasks[i] = s->tasks[i]->id;
-            same.tasks = tasks;
-            nanosleep(&back_off, NULL);
-            st = assign(s, &same, err);
-            free(tasks);
+            st = recover(s, err);
             n = 0;
         }
-        if (st == ERR_FATAL || st == ERR_RECORD)
+        if (st != OK)
             return st;
     }
     if (commit(s, stage_wall_ms(), err) != OK)
@@ -581,6 +601,7 @@ static void finish(struct stage *s)
     if (s->worker->close && s->ctx)
         s->worker->close(s->ctx);
     free(s->tasks);
+    free(s->assigned);
     if (s->ops)
         ops_free(s->ops);
     intake_close(s);
