@@ -249,7 +249,7 @@ enum status intake_record(struct stage *s, struct log_record *r, int64_t now_ms,
             t->changed = true;
         ti->next_offset = r->offset;
         ti->end_since_ms = ti->end_since_ms ? ti->end_since_ms : now_ms;
-        ti->merge.ended = s->is_file;
+        ti->merge.ended = s->finite;
         return OK;
     }
     ti->end_since_ms = 0;
@@ -265,6 +265,13 @@ enum status intake_record(struct stage *s, struct log_record *r, int64_t now_ms,
         merge_expect(&ti->merge, tasks);
     c = merge_channel(&ti->merge, p.task);
     p.replay = r->offset < c->next_offset;
+    if (s->opt.into) {
+        if (p.event_ms >= s->opt.to_ms || (s->worker->stateless_order && p.event_ms < s->opt.from_ms)) {
+            task_release(s, &p);
+            return OK;
+        }
+        p.replay = p.event_ms < s->opt.from_ms;
+    }
     merge_push(&ti->merge, &p);
     return OK;
 }

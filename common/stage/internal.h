@@ -6,6 +6,7 @@
  *   task.c       pending records -> the next run of rows; progress, positions
  *   output.c     a transform's rows, dead letters, marks -> encoded records, kept until the commit's outcome is known
  *   changelog.c  a task's state and cursors -> State records and back
+ *   file.c       the log as files; range.c: as a replay of past records into another topic
  *   stage.c      the loop
  */
 #ifndef STAGE_INTERNAL_H
@@ -108,6 +109,9 @@ struct stage_options {
     const char *in[INPUTS_MAX], *out[INPUTS_MAX];
     size_t n_in, n_out;
     size_t batch; /* records a batch at most */
+    const char *model; /* --model NAME/VERSION: score by this one alone; NULL: by the routing */
+    const char *into; /* replay: topic for the outputs; NULL: no replay */
+    int64_t from_ms, to_ms; /* replay: event time [from, to) */
 };
 
 struct stage {
@@ -120,7 +124,8 @@ struct stage {
     struct log *log;
     struct metrics metrics;
     struct ops *ops;
-    bool is_file;
+    bool is_file; /* no broker at all */
+    bool finite;  /* files, or a replay: ends at the inputs' end, keeps nothing */
     bool stateful; /* has a changelog */
     int n_tasks_all; /* partitions of the inputs */
     struct input inputs[INPUTS_MAX];
@@ -190,5 +195,8 @@ int options_read(const struct worker *w, int argc, char **argv, struct stage_opt
 
 /* file.c */
 enum status log_file_open(struct stage *s, struct log **ret_log, struct error *err);
+
+/* range.c */
+enum status log_range_open(struct stage *s, struct log **ret_log, struct error *err);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "stage/internal.h"
+#include "wire/text.h"
 
 static void usage(const struct worker *w, FILE *f)
 {
@@ -12,6 +13,7 @@ static void usage(const struct worker *w, FILE *f)
             "usage: %s PIPELINE STAGE [options]\n"
             "  on Kafka:   [--brokers HOST:PORT] [--http ADDRESS:PORT] [--http-file FILE] [--instance NAME]\n"
             "  on files:   --in [TOPIC=]FILE ... --out [TOPIC=]FILE ...   (Avro container files; no broker)\n"
+            "  a replay:   --into TOPIC --replay-from TIME --replay-to TIME [--model NAME/VERSION]   (event time)\n"
             "  --batch N   records a batch at most (default 1000)\n"
             "example: %s pipelines/fraud.json customer --in transactions.avro --out enriched.avro\n",
             w->name, w->name);
@@ -24,11 +26,13 @@ int options_read(const struct worker *w, int argc, char **argv, struct stage_opt
         {"brokers", required_argument, NULL, 'b'}, {"http", required_argument, NULL, 'h'},
         {"http-file", required_argument, NULL, 'f'}, {"instance", required_argument, NULL, 'i'},
         {"in", required_argument, NULL, 'I'}, {"out", required_argument, NULL, 'O'},
-        {"batch", required_argument, NULL, 'n'}, {"help", no_argument, NULL, '?'}, {0},
+        {"batch", required_argument, NULL, 'n'},   {"into", required_argument, NULL, 'T'},
+        {"replay-from", required_argument, NULL, 'F'}, {"replay-to", required_argument, NULL, 'U'},
+        {"model", required_argument, NULL, 'm'}, {"help", no_argument, NULL, '?'}, {0},
     };
     int c;
 
-    *o = (struct stage_options){.batch = 1000, .instance = "0"};
+    *o = (struct stage_options){.batch = 1000, .instance = "0", .from_ms = INT64_MIN, .to_ms = INT64_MAX};
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         if (c == 'b')
             o->brokers = optarg;
@@ -42,6 +46,14 @@ int options_read(const struct worker *w, int argc, char **argv, struct stage_opt
             o->in[o->n_in++] = optarg;
         else if (c == 'O' && o->n_out < INPUTS_MAX)
             o->out[o->n_out++] = optarg;
+        else if (c == 'T')
+            o->into = optarg;
+        else if (c == 'm')
+            o->model = optarg;
+        else if (c == 'F' && text_parse_time(view_str(optarg), &o->from_ms))
+            continue;
+        else if (c == 'U' && text_parse_time(view_str(optarg), &o->to_ms))
+            continue;
         else if (c == 'n' && atoi(optarg) > 0)
             o->batch = (size_t)atoi(optarg);
         else {

@@ -44,6 +44,11 @@ struct registry *stage_registry(struct stage *s)
     return s->registry;
 }
 
+const char *stage_model(const struct stage *s)
+{
+    return s->opt.model;
+}
+
 const char *stage_brokers(const struct stage *s)
 {
     return s->is_file ? NULL : s->opt.brokers;
@@ -411,7 +416,7 @@ static bool all_ended(const struct stage *s)
         for (size_t k = 0; k < s->n_inputs; k++)
             if (!s->tasks[i]->inputs[k].merge.ended || s->tasks[i]->inputs[k].merge.n_pending != 0)
                 return false;
-    return s->is_file && s->n_tasks != 0;
+    return s->finite && s->n_tasks != 0;
 }
 
 static enum status turn(struct stage *s, size_t *n, struct error *err)
@@ -511,7 +516,7 @@ static enum status wire_up(struct stage *s, struct error *err)
         s->outputs[o].partitions = s->outputs[o].topic->partitions;
     }
     s->n_tasks_all = s->n_inputs ? s->inputs[0].topic->partitions : 0;
-    s->stateful = !s->is_file && !s->worker->stateless_order && s->n_inputs != 0 && strcmp(s->worker->name, "train") != 0;
+    s->stateful = !s->finite && !s->worker->stateless_order && s->n_inputs != 0 && strcmp(s->worker->name, "train") != 0;
     s->changelog = arena_printf(s->pipeline->arena, "%s.%s.changelog", s->pipeline->name, s->def->name);
     s->dead_letters = arena_printf(s->pipeline->arena, "%s.dead_letters", s->pipeline->name);
     return OK;
@@ -557,6 +562,7 @@ static enum status start_http(struct stage *s, struct error *err)
 static enum status start(struct stage *s, struct error *err)
 {
     s->is_file = s->opt.n_in != 0;
+    s->finite = s->is_file || s->opt.into;
     if (load(s, err) != OK || wire_up(s, err) != OK)
         return err->status;
     log_name(arena_printf(s->pipeline->arena, "%s.%s", s->pipeline->name, s->def->name));
@@ -577,6 +583,8 @@ static enum status start(struct stage *s, struct error *err)
         return OK;
     if (s->is_file)
         return log_file_open(s, &s->log, err);
+    if (s->opt.into)
+        return log_range_open(s, &s->log, err);
     return log_kafka_open(s->pipeline, s->def, s->opt.brokers, s->opt.instance, &s->log, err);
 }
 

@@ -1,0 +1,209 @@
+/* common/stage/range.c: the log as a replay: past records of the inputs once more, outputs into another topic. */
+/*
+ * Reads every partition of the inputs from its beginning to its end as it is at the start (a stateful stage needs what
+ * lies before the range), writes to the one topic given by --into in transactions, commits no offsets, keeps no state.
+ * The loop lets only rows with event time in [from, to) out.
+ */
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "stage/internal.h"
+#include "stage/kafka.h"
+
+struct range_input {
+    struct reader *reader;
+    bool ended, told;
+    int n_paused;
+};
+
+struct log_range {
+    struct log log;
+    struct stage *stage;
+    struct range_input in[INPUTS_MAX];
+    struct writer *writer;
+    bool put;
+    int into_partitions;
+    int *tasks;
+    bool assigned;
+};
+
+/* One allocation holds key and value: the reader's views die at its next read. */
+static void copy_record(const struct reader_msg *m, int input, struct log_record *r)
+{
+    uint8_t *p = xmalloc(m->key.n + m->value.n + m->mark.n + 1);
+
+    *r = (struct log_record){.input = input, .partition = m->partition, .offset = m->offset, .arrival_ms = m->arrival_ms,
+                             .handle = p};
+    if (m->key.data)
+        r->key = view_of(memcpy(p, m->key.data, m->key.n), m->key.n);
+    if (m->value.data)
+        r->value = view_of(memcpy(p + m->key.n, m->value.data, m->value.n), m->value.n);
+    if (m->mark.data)
+        r->mark = view_of(memcpy(p + m->key.n + m->value.n, m->mark.data, m->mark.n), m->mark.n);
+}
+
+static enum status range_take(struct log *log, int timeout_ms, struct log_record *ret, size_t cap, size_t *ret_n,
+                              struct log_assignment *a, struct error *err)
+{
+    struct log_range *l = (struct log_range *)log;
+    struct stage *s = l->stage;
+    size_t n = 0;
+
+    if (!l->assigned) {
+        *a = (struct log_assignment){true, l->tasks, (size_t)s->n_tasks_all};
+        l->assigned = true;
+    }
+    for (size_t i = 0; i < s->n_inputs; i++) {
+        size_t share = n + (cap - n) / (s->n_inputs - i);
+        struct range_input *in = &l->in[i];
+
+        while (!in->ended && in->n_paused == 0 && n + (size_t)s->n_tasks_all < share) {
+            struct reader_msg m;
+
+            if (reader_next(in->reader, timeout_ms, &m, &in->ended, err) != OK)
+                return err->status;
+            if (in->ended || m.partition < 0)
+                break;
+            copy_record(&m, (int)i, &ret[n++]);
+        }
+        for (int p = 0; in->ended && !in->told && p < s->n_tasks_all; p++)
+            ret[n++] = (struct log_record){.input = (int)i, .partition = p, .at_end = true};
+        in->told = in->ended;
+    }
+    *ret_n = n;
+    return OK;
+}
+
+static void range_release(struct log *log, struct log_record *r)
+{
+    (void)log;
+    free(r->handle);
+    r->handle = NULL;
+}
+
+static enum status range_committed(struct log *log, int task, struct log_position *ret, struct error *err)
+{
+    (void)err;
+    for (size_t i = 0; i < ((struct log_range *)log)->stage->n_inputs; i++)
+        ret[i] = (struct log_position){.input = (int)i, .partition = task, .offset = -1};
+    return OK;
+}
+
+static enum status range_seek(struct log *log, int input, int partition, int64_t offset, struct error *err)
+{
+    (void)log, (void)input, (void)partition, (void)offset, (void)err;
+    return OK;
+}
+
+static enum status range_pause(struct log *log, int input, int partition, bool paused, struct error *err)
+{
+    (void)partition, (void)err;
+    ((struct log_range *)log)->in[input].n_paused += paused ? 1 : -1;
+    return OK;
+}
+
+static enum status range_put(struct log *log, const struct log_put *put, struct error *err)
+{
+    struct log_range *l = (struct log_range *)log;
+
+    if (put->value.data == NULL || strcmp(put->topic, l->stage->dead_letters) == 0)
+        return OK; /* its dead letters were written when it ran the first time */
+    l->put = true;
+    return writer_put(l->writer, l->stage->opt.into, put->partition % l->into_partitions, put->key, put->value, err);
+}
+
+static enum status range_commit(struct log *log, const struct log_position *at, size_t n, bool *ret_unmoved, struct error *err)
+{
+    struct log_range *l = (struct log_range *)log;
+
+    (void)at, (void)n;
+    *ret_unmoved = false;
+    if (!l->put)
+        return OK;
+    l->put = false;
+    /* A replay that fails half-way is started again by hand into an empty topic. */
+    return writer_commit(l->writer, err) == OK ? OK : err_set(err, ERR_FATAL, "replay into %s: %s", l->stage->opt.into, err->text);
+}
+
+static enum status range_abort(struct log *log, struct error *err)
+{
+    (void)log, (void)err;
+    return OK;
+}
+
+static enum status range_restore(struct log *log, const char *topic, int partition, log_restore_fn *each, void *ctx,
+                                 struct error *err)
+{
+    (void)log, (void)topic, (void)partition, (void)each, (void)ctx, (void)err;
+    return OK;
+}
+
+static enum status range_partitions(struct log *log, const char *topic, int *ret_n, struct error *err)
+{
+    struct log_range *l = (struct log_range *)log;
+
+    return reader_partitions(l->in[0].reader, topic, ret_n, err);
+}
+
+static void range_close(struct log *log)
+{
+    struct log_range *l = (struct log_range *)log;
+
+    for (size_t i = 0; i < l->stage->n_inputs; i++)
+        if (l->in[i].reader)
+            reader_free(l->in[i].reader);
+    if (l->writer)
+        writer_free(l->writer);
+    free(l->tasks);
+    free(l);
+}
+
+static const struct log_ops ops = {
+    .take = range_take, .release = range_release, .committed = range_committed, .seek = range_seek, .pause = range_pause,
+    .put = range_put, .commit = range_commit, .abort = range_abort, .restore = range_restore,
+    .partitions = range_partitions, .close = range_close,
+};
+
+static enum status open_input(struct log_range *l, size_t i, struct error *err)
+{
+    struct stage *s = l->stage;
+    const char *topic = s->inputs[i].topic->broker_name;
+
+    if (reader_new(s->opt.brokers, s->pipeline, &l->in[i].reader, err) != OK)
+        return err->status;
+    for (int p = 0; p < s->n_tasks_all; p++) {
+        int64_t low, high;
+
+        if (reader_bounds(l->in[i].reader, topic, p, &low, &high, err) != OK ||
+            reader_add(l->in[i].reader, topic, p, low, high, err) != OK)
+            return err->status;
+    }
+    return OK;
+}
+
+enum status log_range_open(struct stage *s, struct log **ret_log, struct error *err)
+{
+    struct log_range *l = xcalloc(1, sizeof(*l));
+    char *id = arena_printf(s->pipeline->arena, "%s.%s.replay.%s", s->pipeline->name, s->def->name, s->opt.into);
+    enum status st = OK;
+
+    l->log.ops = &ops;
+    l->stage = s;
+    l->tasks = xcalloc((size_t)s->n_tasks_all, sizeof(*l->tasks));
+    for (int p = 0; p < s->n_tasks_all; p++)
+        l->tasks[p] = p;
+    for (size_t i = 0; i < s->n_inputs && st == OK; i++)
+        st = open_input(l, i, err);
+    if (st == OK)
+        st = reader_partitions(l->in[0].reader, s->opt.into, &l->into_partitions, err);
+    if (st == OK && l->into_partitions == 0)
+        st = err_set(err, ERR_FATAL, "there is no topic %s to replay into: `millrace replay` makes it", s->opt.into);
+    if (st == OK)
+        st = writer_new(s->opt.brokers, s->pipeline, id, &l->writer, err);
+    if (st != OK) {
+        range_close(&l->log);
+        return st;
+    }
+    *ret_log = &l->log;
+    return OK;
+}
