@@ -203,8 +203,8 @@ static enum status restore_one(void *ctx, struct view key, struct view value, st
     if (!avro_get_bytes(&r, &chunk))
         return err_set(err, ERR_FATAL, "changelog %s: a chunk is cut short", re->stage->changelog);
     re->n++;
-    return state_restore(re->task->state, view_of(key.data, key.n - 4), (uint32_t)index, chunk,
-                         intern_positions(re->task, &p), err);
+    return state_restore(re->task->state, view_of(key.data, key.n - 4), (uint32_t)index, (uint32_t)chunks,
+                         chunk, intern_positions(re->task, &p), err);
 }
 
 enum status changelog_restore(struct stage *s, struct task *t, struct error *err)

@@ -56,8 +56,8 @@ bool state_next_chunk(struct state *s, struct state_chunk *ret_chunk);
 int64_t state_since_min(const struct state *s);
 
 /* Restore: puts a chunk back (clean). */
-enum status state_restore(struct state *s, struct view key, uint32_t index, struct view chunk, uint32_t reflects,
-                          struct error *err);
+enum status state_restore(struct state *s, struct view key, uint32_t index, uint32_t n_chunks, struct view chunk,
+                          uint32_t reflects, struct error *err);
 
 size_t state_n_keys(const struct state *s);
 size_t state_bytes(const struct state *s);

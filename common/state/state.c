@@ -1,0 +1,231 @@
+#include "state/state.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "base/arena.h"
+#include "base/siphash.h"
+
+#define CHUNKS_EXACT 127 /* chunks with a dirty bit of their own; bit 127 stands for all the rest */
+
+struct slot {
+    uint64_t hash;
+    struct entry *entry;
+};
+
+struct state {
+    uint64_t hash_key[2];
+    struct slot *slots; /* open addressing, power of two, at most 3/4 full */
+    size_t n_slots;
+    size_t n_keys;
+    size_t used_bytes;
+    size_t limit_bytes;
+    struct entry *dirty_first, *dirty_last;
+    uint32_t chunk_next; /* of the first dirty entry */
+};
+
+struct state *state_new(size_t limit_bytes)
+{
+    struct state *s = xcalloc(1, sizeof(*s));
+
+    s->limit_bytes = limit_bytes;
+    s->n_slots = 64;
+    s->slots = xcalloc(s->n_slots, sizeof(*s->slots));
+    s->used_bytes = sizeof(*s) + s->n_slots * sizeof(*s->slots);
+    if (getrandom(s->hash_key, sizeof(s->hash_key), 0) != (ssize_t)sizeof(s->hash_key))
+        s->hash_key[0] = (uint64_t)(uintptr_t)s; /* no entropy yet at boot: an address will do */
+    return s;
+}
+
+void state_free(struct state *s)
+{
+    if (s == NULL)
+        return;
+    for (size_t i = 0; i < s->n_slots; i++)
+        if (s->slots[i].entry) {
+            free(s->slots[i].entry->value);
+            free(s->slots[i].entry);
+        }
+    free(s->slots);
+    free(s);
+}
+
+static struct slot *slot_of(const struct state *s, uint64_t hash, struct view key)
+{
+    size_t i = hash & (s->n_slots - 1);
+
+    while (s->slots[i].entry && !(s->slots[i].hash == hash && view_eq(s->slots[i].entry->key, key)))
+        i = (i + 1) & (s->n_slots - 1);
+    return &s->slots[i];
+}
+
+struct entry *state_find(struct state *s, struct view key)
+{
+    return slot_of(s, siphash(s->hash_key, key), key)->entry;
+}
+
+static void grow(struct state *s)
+{
+    struct slot *old = s->slots;
+    size_t n = s->n_slots;
+
+    s->n_slots *= 2;
+    s->used_bytes += n * sizeof(*old);
+    s->slots = xcalloc(s->n_slots, sizeof(*s->slots));
+    for (size_t i = 0; i < n; i++)
+        if (old[i].entry)
+            *slot_of(s, old[i].hash, old[i].entry->key) = old[i];
+    free(old);
+}
+
+static enum status check_limit(const struct state *s, size_t more, struct error *err)
+{
+    if (s->used_bytes + more <= s->limit_bytes)
+        return OK;
+    return err_set(err, ERR_FATAL,
+                   "state needs %zu bytes for %zu keys, %zu are allowed: raise the memory setting or run more processes",
+                   s->used_bytes + more, s->n_keys, s->limit_bytes);
+}
+
+struct entry *state_get(struct state *s, struct view key, struct error *err)
+{
+    uint64_t hash = siphash(s->hash_key, key);
+    struct slot *slot = slot_of(s, hash, key);
+    struct entry *e = slot->entry;
+
+    if (e)
+        return e;
+    if (check_limit(s, sizeof(*e) + key.n, err) != OK)
+        return NULL;
+    if (s->n_keys * 4 >= s->n_slots * 3) {
+        grow(s);
+        slot = slot_of(s, hash, key);
+    }
+    e = xcalloc(1, sizeof(*e) + key.n);
+    if (key.n)
+        memcpy(e + 1, key.data, key.n);
+    e->key = view_of(e + 1, key.n);
+    *slot = (struct slot){hash, e};
+    s->n_keys++;
+    s->used_bytes += sizeof(*e) + key.n;
+    return e;
+}
+
+enum status state_resize(struct state *s, struct entry *e, size_t n_bytes, struct error *err)
+{
+    if (n_bytes > e->n_bytes && check_limit(s, n_bytes - e->n_bytes, err) != OK)
+        return ERR_FATAL;
+    s->used_bytes += n_bytes - e->n_bytes;
+    e->value = xrealloc(e->value, n_bytes ? n_bytes : 1);
+    if (n_bytes > e->n_bytes)
+        memset(e->value + e->n_bytes, 0, n_bytes - e->n_bytes);
+    e->n_bytes = n_bytes;
+    return OK;
+}
+
+static uint32_t bit_of(size_t chunk)
+{
+    return chunk < CHUNKS_EXACT ? (uint32_t)chunk : CHUNKS_EXACT;
+}
+
+void state_dirty(struct state *s, struct entry *e, size_t offset, size_t n, int64_t commit)
+{
+    size_t first = offset / STATE_CHUNK_BYTES;
+    size_t last = (offset + (n ? n - 1 : 0)) / STATE_CHUNK_BYTES;
+
+    for (size_t c = first; c <= last; c++)
+        e->dirty[bit_of(c) / 64] |= (uint64_t)1 << (bit_of(c) % 64);
+    if (e->is_dirty)
+        return;
+    e->is_dirty = true;
+    e->since = commit;
+    e->dirty_next = NULL;
+    if (s->dirty_last)
+        s->dirty_last->dirty_next = e;
+    else
+        s->dirty_first = e;
+    s->dirty_last = e;
+}
+
+static uint32_t chunks_of(const struct entry *e)
+{
+    return e->n_bytes == 0 ? 1 : (uint32_t)((e->n_bytes + STATE_CHUNK_BYTES - 1) / STATE_CHUNK_BYTES);
+}
+
+static void clean_first(struct state *s)
+{
+    struct entry *e = s->dirty_first;
+
+    s->dirty_first = e->dirty_next;
+    if (s->dirty_first == NULL)
+        s->dirty_last = NULL;
+    e->is_dirty = false;
+    e->dirty[0] = e->dirty[1] = 0;
+    e->dirty_next = NULL;
+    s->chunk_next = 0;
+}
+
+/* Chunk 0 goes with every change: it has the size that tells a reader how many chunks are valid. */
+bool state_next_chunk(struct state *s, struct state_chunk *ret_chunk)
+{
+    while (s->dirty_first) {
+        struct entry *e = s->dirty_first;
+        uint32_t n = chunks_of(e);
+
+        for (uint32_t c = s->chunk_next; c < n; c++) {
+            size_t from = c * STATE_CHUNK_BYTES;
+            size_t size = e->n_bytes - from < STATE_CHUNK_BYTES ? e->n_bytes - from : STATE_CHUNK_BYTES;
+
+            if (c != 0 && !(e->dirty[bit_of(c) / 64] >> (bit_of(c) % 64) & 1))
+                continue;
+            *ret_chunk = (struct state_chunk){e, c, n, view_of(e->value + from, size)};
+            s->chunk_next = c + 1;
+            for (c++; c < n; c++)
+                if (e->dirty[bit_of(c) / 64] >> (bit_of(c) % 64) & 1)
+                    return true; /* more of this key to come */
+            clean_first(s);
+            return true;
+        }
+        clean_first(s);
+    }
+    return false;
+}
+
+int64_t state_since_min(const struct state *s)
+{
+    return s->dirty_first ? s->dirty_first->since : INT64_MAX;
+}
+
+enum status state_restore(struct state *s, struct view key, uint32_t index, uint32_t n_chunks, struct view chunk,
+                          uint32_t reflects, struct error *err)
+{
+    struct entry *e = state_get(s, key, err);
+    size_t from = index * STATE_CHUNK_BYTES;
+
+    if (e == NULL)
+        return ERR_FATAL;
+    if (index >= n_chunks || chunk.n > STATE_CHUNK_BYTES || (index + 1 < n_chunks && chunk.n != STATE_CHUNK_BYTES))
+        return err_set(err, ERR_FATAL, "chunk %u of %u has %zu bytes", index, n_chunks, chunk.n);
+    if (index == 0 && n_chunks == 1) {
+        if (state_resize(s, e, chunk.n, err) != OK)
+            return ERR_FATAL;
+    } else if (e->n_bytes < from + chunk.n && state_resize(s, e, from + chunk.n, err) != OK) {
+        return ERR_FATAL;
+    }
+    if (chunk.n)
+        memcpy(e->value + from, chunk.data, chunk.n);
+    if (reflects > e->reflects)
+        e->reflects = reflects;
+    return OK;
+}
+
+size_t state_n_keys(const struct state *s)
+{
+    return s->n_keys;
+}
+
+size_t state_bytes(const struct state *s)
+{
+    return s->used_bytes;
+}
