@@ -1,0 +1,508 @@
+/* common/feature/features.c: definitions compiled into aggregates over rings and expressions over columns. */
+#include <assert.h>
+#include <ctype.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "crypto/hash.h"
+#include "feature/expr.h"
+#include "feature/rings.h"
+
+#define SCALE_DEFAULT 6
+
+enum kind { KIND_EXPR, KIND_COUNT, KIND_SUM, KIND_MEAN };
+
+/* One output column. */
+struct made {
+    struct feature_col col;
+    const char *family; /* the definition's name */
+    const char *over;   /* the window as written, or NULL */
+    enum kind kind;
+    struct expr *expr;  /* KIND_EXPR */
+    bool is_input;      /* the expression is the input column of that name: nothing to make */
+    size_t ring, value; /* aggregates */
+    int64_t window_ms, delay_ms;
+};
+
+struct value {
+    struct expr *expr;
+    const char *text;
+    double factor; /* 10^scale */
+};
+
+struct ring_of {
+    size_t input;
+    struct value values[RING_VALUES_MAX];
+    int64_t horizon_ms; /* longest window and delay */
+};
+
+struct features {
+    struct arena arena;
+    struct feature_input *inputs;
+    size_t n_inputs, emit;
+    struct made *made;
+    struct feature_col *cols;
+    size_t n_made;
+    struct ring_of rings[RINGS_MAX];
+    struct ring_shape shapes[RINGS_MAX];
+    size_t n_rings;
+    char fingerprint[17];
+};
+
+static bool parse_duration(const char *text, int64_t *ret_ms)
+{
+    static const struct {
+        const char *unit;
+        int64_t ms;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000}, {"w", 604800000}};
+    char *end;
+    long long n = strtoll(text, &end, 10);
+
+    if (end == text || n < 0 || !isdigit((unsigned char)*text))
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(units); i++)
+        if (strcmp(end, units[i].unit) == 0)
+            return !__builtin_mul_overflow(n, units[i].ms, ret_ms) && *ret_ms < INT64_MAX / 8;
+    return false;
+}
+
+/* Names in an expression: input columns and earlier features; a family stands for its column of one window. */
+struct scope {
+    const struct features *f;
+    const char *over;   /* the window compiled for, or NULL */
+    const char *family; /* the last family met, or NULL */
+};
+
+static const struct feature_col *scope_resolve(void *ctx, const char *name)
+{
+    struct scope *s = ctx;
+    const struct features *f = s->f;
+
+    for (size_t i = 0; i < f->n_made; i++)
+        if (strcmp(f->made[i].col.name, name) == 0)
+            return &f->made[i].col;
+    for (size_t i = 0; i < f->n_made; i++) {
+        const struct made *m = &f->made[i];
+
+        if (m->over == NULL || strcmp(m->family, name) != 0)
+            continue;
+        s->family = m->family;
+        if (s->over == NULL || strcmp(s->over, m->over) == 0)
+            return &m->col;
+    }
+    for (size_t i = 0; i < f->inputs[f->emit].n_cols; i++)
+        if (strcmp(f->inputs[f->emit].cols[i].name, name) == 0)
+            return &f->inputs[f->emit].cols[i];
+    return NULL;
+}
+
+static const char *scope_nearest(void *ctx, const char *name)
+{
+    const struct features *f = ((struct scope *)ctx)->f;
+    const char *found = expr_nearest(name, f->cols, f->n_made);
+
+    return found ? found : expr_nearest(name, f->inputs[f->emit].cols, f->inputs[f->emit].n_cols);
+}
+
+static struct made *add_made(struct features *f, const char *name, const char *over, enum col_type type)
+{
+    struct made *m;
+
+    f->made = xrealloc(f->made, (f->n_made + 1) * sizeof(*f->made));
+    f->cols = xrealloc(f->cols, (f->n_made + 1) * sizeof(*f->cols));
+    m = &f->made[f->n_made];
+    *m = (struct made){.family = name, .over = over};
+    m->col = (struct feature_col){over ? arena_printf(&f->arena, "%s_%s", name, over) : arena_strdup(&f->arena, name), type,
+                                  false, -1};
+    f->cols[f->n_made++] = m->col;
+    return m;
+}
+
+static const struct feature_col *input_col(const struct features *f, const char *name)
+{
+    for (size_t i = 0; i < f->inputs[f->emit].n_cols; i++)
+        if (strcmp(f->inputs[f->emit].cols[i].name, name) == 0)
+            return &f->inputs[f->emit].cols[i];
+    return NULL;
+}
+
+static enum status add_expr(struct features *f, const struct feature_def *d, const char *over, struct scope *scope,
+                            struct error *err)
+{
+    const struct feature_col *input = input_col(f, d->name);
+    struct expr *e;
+    enum col_type type;
+    struct made *m;
+
+    scope->over = over;
+    if (expr_compile(d->expr, scope_resolve, scope_nearest, scope, &e, &type, err) != OK)
+        return err_wrap(err, "feature '%s'", d->name);
+    if (input && expr_column(e) != input) {
+        expr_free(e);
+        return err_set(err, ERR_FATAL, "feature '%s': the topic has a field of that name; choose another name", d->name);
+    }
+    if (type == COL_STRING && !input) {
+        expr_free(e);
+        return err_set(err, ERR_FATAL, "feature '%s': a feature is a number or a condition, this is text", d->name);
+    }
+    m = add_made(f, d->name, over, type);
+    m->kind = KIND_EXPR;
+    m->expr = e;
+    m->is_input = input != NULL;
+    return OK;
+}
+
+/* An expression over a family of windows makes a family of the same windows. */
+static enum status add_exprs(struct features *f, const struct feature_def *d, struct error *err)
+{
+    struct scope scope = {.f = f};
+    struct expr *e;
+    enum col_type type;
+    const char *windows[64];
+    size_t n = 0;
+
+    if (expr_compile(d->expr, scope_resolve, scope_nearest, &scope, &e, &type, err) != OK)
+        return err_wrap(err, "feature '%s'", d->name);
+    expr_free(e);
+    if (scope.family == NULL)
+        return add_expr(f, d, NULL, &scope, err);
+    for (size_t i = 0; i < f->n_made && n < ARRAY_LEN(windows); i++)
+        if (f->made[i].over && strcmp(f->made[i].family, scope.family) == 0)
+            windows[n++] = f->made[i].over;
+    for (size_t i = 0; i < n; i++)
+        if (add_expr(f, d, windows[i], &scope, err) != OK)
+            return err->status;
+    return OK;
+}
+
+/* Which input an aggregate's expression is about: the only one whose columns it compiles over. */
+static enum status find_value(struct features *f, const struct feature_def *d, size_t *ret_input, struct expr **ret_expr,
+                              struct error *err)
+{
+    enum col_type type;
+
+    for (size_t k = 0; k < f->n_inputs; k++) {
+        size_t i = (f->emit + k) % f->n_inputs; /* the emitting input first: its message is the likely one */
+        struct error other;
+
+        if (expr_new(d->of, f->inputs[i].cols, f->inputs[i].n_cols, ret_expr, &type, k == 0 ? err : &other) != OK)
+            continue;
+        if (type == COL_STRING) {
+            expr_free(*ret_expr);
+            return err_set(err, ERR_FATAL, "feature '%s': %s needs a number, '%s' is text", d->name, d->aggregate, d->of);
+        }
+        *ret_input = i;
+        return OK;
+    }
+    return err_wrap(err, "feature '%s'", d->name);
+}
+
+static size_t ring_of(struct features *f, size_t input)
+{
+    for (size_t i = 0; i < f->n_rings; i++)
+        if (f->rings[i].input == input)
+            return i;
+    assert(f->n_rings < RINGS_MAX);
+    f->rings[f->n_rings] = (struct ring_of){.input = input};
+    return f->n_rings++;
+}
+
+static enum status value_of(struct features *f, size_t ring, const struct feature_def *d, struct expr *e, size_t *ret_value,
+                            struct error *err)
+{
+    struct ring_of *r = &f->rings[ring];
+    size_t n = f->shapes[ring].n_values;
+    const struct feature_col *col = expr_column(e);
+
+    for (size_t v = 0; v < n; v++)
+        if (strcmp(r->values[v].text, d->of) == 0) {
+            expr_free(e);
+            *ret_value = v;
+            return OK;
+        }
+    if (n == RING_VALUES_MAX) {
+        expr_free(e);
+        return err_set(err, ERR_FATAL, "feature '%s': more than %d different values of one topic", d->name, RING_VALUES_MAX);
+    }
+    r->values[n] = (struct value){e, arena_strdup(&f->arena, d->of), pow(10, col && col->scale >= 0 ? col->scale : SCALE_DEFAULT)};
+    f->shapes[ring].n_values = n + 1;
+    *ret_value = n;
+    return OK;
+}
+
+static enum status add_windows(struct features *f, const struct feature_def *d, enum kind kind, size_t ring, size_t value,
+                               struct error *err)
+{
+    int64_t delay_ms = 0, window_ms;
+
+    if (d->delay && !parse_duration(d->delay, &delay_ms))
+        return err_set(err, ERR_FATAL, "feature '%s': delay '%s' is no duration; examples: 7d, 12h, 30s", d->name, d->delay);
+    if (d->n_over == 0)
+        return err_set(err, ERR_FATAL, "feature '%s': %s needs \"over\": a list of windows such as [\"1d\", \"7d\"]", d->name,
+                       d->aggregate);
+    for (size_t i = 0; i < d->n_over; i++) {
+        struct made *m;
+
+        if (!parse_duration(d->over[i], &window_ms) || window_ms == 0)
+            return err_set(err, ERR_FATAL, "feature '%s': window '%s' is no duration; examples: 7d, 12h, 30s", d->name, d->over[i]);
+        m = add_made(f, d->name, arena_strdup(&f->arena, d->over[i]), kind == KIND_COUNT ? COL_INT : COL_DOUBLE);
+        m->kind = kind;
+        m->ring = ring;
+        m->value = value;
+        m->window_ms = window_ms;
+        m->delay_ms = delay_ms;
+        if (window_ms + delay_ms > f->rings[ring].horizon_ms)
+            f->rings[ring].horizon_ms = window_ms + delay_ms;
+    }
+    return OK;
+}
+
+static enum status add_aggregate(struct features *f, const struct feature_def *d, struct error *err)
+{
+    struct expr *e = NULL;
+    size_t input = SIZE_MAX, ring, value = SIZE_MAX;
+    enum kind kind = strcmp(d->aggregate, "sum") == 0 ? KIND_SUM : strcmp(d->aggregate, "mean") == 0 ? KIND_MEAN : KIND_COUNT;
+
+    if (kind == KIND_COUNT && strcmp(d->aggregate, "count") != 0)
+        return err_set(err, ERR_FATAL, "feature '%s': no aggregate '%s'; there are count, sum, mean", d->name, d->aggregate);
+    if (kind == KIND_COUNT) {
+        for (size_t i = 0; i < f->n_inputs; i++)
+            if (strcmp(f->inputs[i].name, d->of) == 0)
+                input = i;
+        if (input == SIZE_MAX)
+            return err_set(err, ERR_FATAL, "feature '%s': count needs a topic that the stage reads, got '%s'", d->name, d->of);
+    } else if (find_value(f, d, &input, &e, err) != OK) {
+        return err->status;
+    }
+    ring = ring_of(f, input);
+    if (e && value_of(f, ring, d, e, &value, err) != OK)
+        return err->status;
+    return add_windows(f, d, kind, ring, value, err);
+}
+
+static void copy_inputs(struct features *f, const struct feature_input *inputs, size_t n)
+{
+    f->inputs = arena_copy(&f->arena, inputs, n * sizeof(*inputs));
+    f->n_inputs = n;
+    for (size_t i = 0; i < n; i++) {
+        struct feature_col *cols = arena_copy(&f->arena, inputs[i].cols, inputs[i].n_cols * sizeof(*cols));
+
+        for (size_t c = 0; c < inputs[i].n_cols; c++)
+            cols[c].name = arena_strdup(&f->arena, cols[c].name);
+        f->inputs[i].name = arena_strdup(&f->arena, inputs[i].name);
+        f->inputs[i].cols = cols;
+    }
+}
+
+/* What the numbers mean: definitions, and the type and scale of every input column. */
+static void fingerprint(struct features *f, const struct feature_def *defs, size_t n_defs)
+{
+    struct bytes text = BYTES_EMPTY;
+    uint8_t digest[HASH_BYTES];
+
+    for (size_t i = 0; i < f->n_inputs; i++)
+        for (size_t c = 0; c < f->inputs[i].n_cols; c++)
+            if (features_needs(f, i, f->inputs[i].cols[c].name))
+                bytes_printf(&text, "col %s.%s %d %d\n", f->inputs[i].name, f->inputs[i].cols[c].name,
+                             (int)f->inputs[i].cols[c].type, f->inputs[i].cols[c].scale);
+    for (size_t i = 0; i < n_defs; i++) {
+        const struct feature_def *d = &defs[i];
+
+        bytes_printf(&text, "%s = %s %s %s delay %s over", d->name, d->expr ? d->expr : "", d->aggregate ? d->aggregate : "",
+                     d->of ? d->of : "", d->delay ? d->delay : "0");
+        for (size_t w = 0; w < d->n_over; w++)
+            bytes_printf(&text, " %s", d->over[w]);
+        bytes_printf(&text, "\n");
+    }
+    hash_bytes(view_of(text.data, text.n), digest);
+    hash_to_hex(digest, 8, f->fingerprint);
+    bytes_done(&text);
+}
+
+enum status features_new(const struct feature_input *inputs, size_t n_inputs, size_t emit, const struct feature_def *defs,
+                         size_t n_defs, struct features **ret_features, struct error *err)
+{
+    struct features *f = xcalloc(1, sizeof(*f));
+    enum status st = OK;
+
+    copy_inputs(f, inputs, n_inputs);
+    f->emit = emit;
+    for (size_t i = 0; i < n_defs && st == OK; i++) {
+        for (size_t k = 0; k < i && st == OK; k++)
+            if (strcmp(defs[k].name, defs[i].name) == 0)
+                st = err_set(err, ERR_FATAL, "feature '%s' is defined twice", defs[i].name);
+        if (st == OK)
+            st = defs[i].expr ? add_exprs(f, &defs[i], err) : add_aggregate(f, &defs[i], err);
+    }
+    if (st != OK) {
+        features_free(f);
+        return st;
+    }
+    fingerprint(f, defs, n_defs);
+    *ret_features = f;
+    return OK;
+}
+
+void features_free(struct features *f)
+{
+    if (f == NULL)
+        return;
+    for (size_t i = 0; i < f->n_made; i++)
+        expr_free(f->made[i].expr);
+    for (size_t i = 0; i < f->n_rings; i++)
+        for (size_t v = 0; v < f->shapes[i].n_values; v++)
+            expr_free(f->rings[i].values[v].expr);
+    free(f->made);
+    free(f->cols);
+    arena_done(&f->arena);
+    free(f);
+}
+
+size_t features_n_cols(const struct features *f)
+{
+    return f->n_made;
+}
+
+const struct feature_col *features_cols(const struct features *f)
+{
+    return f->cols;
+}
+
+bool features_needs(const struct features *f, size_t input, const char *col)
+{
+    for (size_t i = 0; i < f->n_made; i++)
+        if (input == f->emit && f->made[i].expr && expr_needs(f->made[i].expr, col))
+            return true;
+    for (size_t i = 0; i < f->n_rings; i++)
+        for (size_t v = 0; f->rings[i].input == input && v < f->shapes[i].n_values; v++)
+            if (expr_needs(f->rings[i].values[v].expr, col))
+                return true;
+    return false;
+}
+
+const char *features_fingerprint(const struct features *f)
+{
+    return f->fingerprint;
+}
+
+bool features_has_state(const struct features *f)
+{
+    return f->n_rings != 0;
+}
+
+/* Rounded once, to an integer at the column's scale: sums of integers know no order. False beyond 10^30. */
+static bool scale_value(const struct col *c, size_t r, double factor, struct ring_value *ret)
+{
+    double v;
+
+    *ret = (struct ring_value){0, c->null[r]};
+    if (c->null[r])
+        return true;
+    v = (c->type == COL_DOUBLE ? c->f64[r] : (double)c->i64[r]) * factor;
+    if (!(fabs(v) < 1e30))
+        return false;
+    ret->scaled = fabs(v) < 9e18 ? (int128)llrint(v) : (int128)v;
+    return true;
+}
+
+static void put_aggregates(const struct features *f, const struct rings *rings, const struct batch *in, size_t r, int64_t event_ms)
+{
+    for (size_t i = 0, c = in->n_cols - f->n_made; i < f->n_made; i++, c++) {
+        const struct made *m = &f->made[i];
+        struct col *col = &in->cols[c];
+        int64_t until = event_ms - m->delay_ms;
+        struct ring_sum s;
+
+        if (m->kind == KIND_EXPR)
+            continue;
+        s = rings_sum(rings, m->ring, m->value, until - m->window_ms, until);
+        if (m->kind == KIND_COUNT) {
+            col->i64[r] = s.n_events;
+        } else if (m->kind == KIND_MEAN && s.n_values == 0) {
+            col->null[r] = 1;
+        } else {
+            double factor = f->rings[m->ring].values[m->value].factor;
+
+            col->f64[r] = (double)s.sum / (m->kind == KIND_MEAN ? factor * (double)s.n_values : factor);
+        }
+    }
+}
+
+static enum status apply_row(const struct features *f, struct state *s, const struct ring_of *ring, size_t ring_i,
+                             const struct col *values, struct view key, int64_t event_ms, int64_t expired, size_t r,
+                             int64_t commit, struct rings *rings, struct error *err)
+{
+    struct ring_value v[RING_VALUES_MAX];
+
+    rings->entry = ring ? state_get(s, key, err) : state_find(s, key);
+    if (ring == NULL)
+        return OK;
+    if (rings->entry == NULL)
+        return err->status;
+    for (size_t i = 0; i < f->shapes[ring_i].n_values; i++)
+        if (!scale_value(&values[i], r, ring->values[i].factor, &v[i]))
+            return err_set(err, ERR_RECORD, "range: '%s' is too large to be summed exactly", ring->values[i].text);
+    return rings_add(rings, ring_i, event_ms, expired, v, s, commit, err);
+}
+
+/* Expression columns in the order of definition, so that later ones see earlier ones. They take the place that was kept. */
+static enum status put_expressions(const struct features *f, struct batch *in, struct error *err)
+{
+    size_t first = in->n_cols - f->n_made;
+
+    for (size_t i = 0; i < f->n_made; i++) {
+        struct col c;
+
+        if (f->made[i].kind != KIND_EXPR || f->made[i].is_input)
+            continue;
+        if (expr_eval(f->made[i].expr, in, &c, err) != OK)
+            return err_wrap(err, "feature '%s'", f->made[i].col.name);
+        c.name = f->made[i].col.name;
+        in->cols[first + i] = c;
+    }
+    return OK;
+}
+
+enum status features_apply(const struct features *f, struct state *s, size_t input, struct batch *in, const struct view *keys,
+                           const int64_t *event_ms, const char **bad, int64_t at, int64_t lateness_ms, int64_t commit,
+                           struct error *err)
+{
+    const struct ring_of *ring = NULL;
+    struct col values[RING_VALUES_MAX];
+    struct rings rings = {.shapes = f->shapes, .n = f->n_rings};
+    size_t ring_i = 0;
+
+    for (size_t i = 0; i < f->n_rings; i++)
+        if (f->rings[i].input == input) {
+            ring = &f->rings[i];
+            ring_i = i;
+        }
+    for (size_t v = 0; ring && v < f->shapes[ring_i].n_values; v++)
+        if (expr_eval(ring->values[v].expr, in, &values[v], err) != OK)
+            return err->status;
+    for (size_t i = 0; input == f->emit && i < f->n_made; i++) {
+        /* an input column that is a feature keeps its one place; its slot here has a name nobody asks for */
+        const char *name = f->made[i].is_input ? "" : f->made[i].col.name;
+
+        batch_add_col(in, name[0] ? name : arena_printf(in->arena, " %zu", i), f->made[i].col.type);
+    }
+    for (size_t r = 0; r < in->n_rows && (f->n_rings || input == f->emit); r++) {
+        int64_t expired;
+        enum status st;
+
+        if (bad[r])
+            continue;
+        at = event_ms[r] > at ? event_ms[r] : at;
+        expired = ring && at > INT64_MIN + ring->horizon_ms + lateness_ms ? at - ring->horizon_ms - lateness_ms : INT64_MIN;
+        st = apply_row(f, s, ring, ring_i, values, keys[r], event_ms[r], expired, r, commit, &rings, err);
+        if (st == ERR_RECORD)
+            bad[r] = arena_strdup(in->arena, err->text);
+        else if (st != OK)
+            return st;
+        else if (input == f->emit)
+            put_aggregates(f, &rings, in, r, event_ms[r]);
+    }
+    return input == f->emit ? put_expressions(f, in, err) : OK;
+}
