@@ -14,6 +14,7 @@
 #include "feature/expr.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -232,11 +233,10 @@ static struct node *parse_primary(struct parser *s)
 
         n = new_node(s, OP_CONST, COL_DOUBLE);
         n->f64 = strtod(s->p, &end);
-        whole = strcspn(s->p, ".eE") >= (size_t)(end - s->p) && end - s->p < 19;
-        if (whole) {
-            n->type = COL_INT;
-            n->i64 = strtoll(s->p, NULL, 10);
-        }
+        errno = 0;
+        n->i64 = strtoll(s->p, NULL, 10);
+        whole = strcspn(s->p, ".eE") >= (size_t)(end - s->p) && errno == 0;
+        n->type = whole ? COL_INT : COL_DOUBLE;
         s->p = end;
         return isfinite(n->f64) ? n : fail(s, s->p, "a number out of range");
     }

@@ -70,7 +70,7 @@ static bool parse_duration(const char *text, int64_t *ret_ms)
 
 /* Names in an expression: input columns and earlier features; a family stands for its column of one window. */
 struct scope {
-    const struct features *f;
+    struct features *f;
     const char *over;   /* the window compiled for, or NULL */
     const char *family; /* the last family met, or NULL */
 };
@@ -78,11 +78,11 @@ struct scope {
 static const struct feature_col *scope_resolve(void *ctx, const char *name)
 {
     struct scope *s = ctx;
-    const struct features *f = s->f;
+    struct features *f = s->f;
 
     for (size_t i = 0; i < f->n_made; i++)
         if (strcmp(f->made[i].col.name, name) == 0)
-            return &f->made[i].col;
+            return arena_copy(&f->arena, &f->made[i].col, sizeof(f->made[i].col)); /* `made` still grows */
     for (size_t i = 0; i < f->n_made; i++) {
         const struct made *m = &f->made[i];
 
@@ -90,7 +90,7 @@ static const struct feature_col *scope_resolve(void *ctx, const char *name)
             continue;
         s->family = m->family;
         if (s->over == NULL || strcmp(s->over, m->over) == 0)
-            return &m->col;
+            return arena_copy(&f->arena, &m->col, sizeof(m->col));
     }
     for (size_t i = 0; i < f->inputs[f->emit].n_cols; i++)
         if (strcmp(f->inputs[f->emit].cols[i].name, name) == 0)

@@ -71,6 +71,8 @@ enum status pipeline_load(const char *path, struct pipeline **ret_pipeline, stru
 void pipeline_free(struct pipeline *p);
 struct stage_def *pipeline_stage(const struct pipeline *p, const char *name); /* NULL: none; see nearest_name */
 struct topic *pipeline_topic(const struct pipeline *p, const char *name);     /* short or broker name */
+/* A shared contract ("State", "DeadLetter", "Lineage") from the pipeline's folder of schemas; the caller frees it. */
+enum status pipeline_schema(const struct pipeline *p, const char *name, struct schema **ret_schema, struct error *err);
 /* The candidate nearest to `name` by edit distance, or NULL when none is near. */
 const char *nearest_name(const char *name, const char *const *candidates, size_t n);
 

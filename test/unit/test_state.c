@@ -1,0 +1,125 @@
+/* test/unit/test_state.c: the table, dirty chunks and restore, against plain arrays. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/arena.h"
+#include "base/rand.h"
+#include "state/state.h"
+
+#define KEYS 300
+#define BYTES_MAX 200000
+
+struct shadow {
+    uint8_t *value;
+    size_t n;
+};
+
+static struct view key_of(int k, char out[16])
+{
+    snprintf(out, 16, "key%d", k);
+    return view_str(out);
+}
+
+static void change(struct state *s, struct shadow *sh, int k, struct rand *r, int64_t commit)
+{
+    struct error err;
+    char name[16];
+    struct entry *e = state_get(s, key_of(k, name), &err);
+    size_t n = sh->n + rand_below(r, 20) * (k == 7 ? 5000 : 1);
+    size_t at, len;
+
+    if (n == 0 || n > BYTES_MAX)
+        return;
+    if (n != sh->n) {
+        assert_int_equal(state_resize(s, e, n, &err), OK);
+        memset(sh->value + sh->n, 0, n - sh->n);
+        state_dirty(s, e, sh->n, n - sh->n, commit);
+        sh->n = n;
+    }
+    at = rand_below(r, n);
+    len = 1 + rand_below(r, n - at < 100 ? n - at : 100);
+    for (size_t i = at; i < at + len && i < n; i++)
+        sh->value[i] = e->value[i] = (uint8_t)rand_u64(r);
+    state_dirty(s, e, at, len, commit);
+}
+
+/* What a changelog with compaction would hold is applied to a second state now and then: they must be equal. */
+static void written_chunks_restore_the_same_bytes(void **state)
+{
+    struct state *s = state_new((size_t)1 << 30), *copy = state_new((size_t)1 << 30);
+    struct shadow sh[KEYS];
+    struct state_chunk c;
+    struct error err;
+    struct rand r;
+    char name[16];
+
+    (void)state;
+    printf("seed 3\n");
+    rand_seed(&r, 3);
+    for (int k = 0; k < KEYS; k++)
+        sh[k] = (struct shadow){calloc(1, BYTES_MAX), 0};
+    for (int64_t commit = 0; commit < 400; commit++) {
+        int64_t since = state_since_min(s);
+
+        for (int i = 0; i < 50; i++) {
+            int k = rand_below(&r, 5) ? (int)rand_below(&r, KEYS) : 7;
+
+            change(s, &sh[k], k, &r, commit);
+        }
+        assert_true(state_since_min(s) <= since);
+        for (int i = 0; i < 30 && state_next_chunk(s, &c); i++)
+            assert_int_equal(state_restore(copy, c.entry->key, c.index, c.n_chunks, c.bytes, 1, &err), OK);
+    }
+    while (state_next_chunk(s, &c))
+        assert_int_equal(state_restore(copy, c.entry->key, c.index, c.n_chunks, c.bytes, 1, &err), OK);
+    assert_int_equal(state_since_min(s), INT64_MAX);
+    for (int k = 0; k < KEYS; k++) {
+        struct entry *a = state_find(s, key_of(k, name)), *b = state_find(copy, key_of(k, name));
+
+        if (sh[k].n == 0)
+            continue;
+        assert_int_equal(a->n_bytes, sh[k].n);
+        assert_memory_equal(a->value, sh[k].value, sh[k].n);
+        assert_int_equal(b->n_bytes, sh[k].n);
+        assert_memory_equal(b->value, sh[k].value, sh[k].n);
+        free(sh[k].value);
+        sh[k].value = NULL;
+    }
+    for (int k = 0; k < KEYS; k++)
+        free(sh[k].value);
+    state_free(s);
+    state_free(copy);
+}
+
+static void over_the_limit_is_said_with_numbers(void **state)
+{
+    struct state *s = state_new(10000);
+    struct error err = {0};
+    struct entry *e = NULL;
+    char name[16];
+    int k = 0;
+
+    (void)state;
+    while ((e = state_get(s, key_of(k, name), &err)) != NULL)
+        k++;
+    assert_true(k > 10);
+    assert_int_equal(err.status, ERR_FATAL);
+    assert_non_null(strstr(err.text, "10000 are allowed"));
+    state_free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(written_chunks_restore_the_same_bytes),
+        cmocka_unit_test(over_the_limit_is_said_with_numbers),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

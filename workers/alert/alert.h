@@ -1,0 +1,19 @@
+/* workers/alert/alert.h */
+/*
+ * alert: rules over the input's fields; one alert for each row and rule that holds and is not cooling down.
+ *
+ * Null     a condition that is null does not hold.
+ * Cooldown of a rule is per value of its key field, in event time: [t, t + cooldown) after an alert at t is silent.
+ * State    key: rule name, a NUL, the key field's text; value: event time of the last alert (8 bytes).
+ * Pure but for that state.
+ */
+#ifndef WORKERS_ALERT_H
+#define WORKERS_ALERT_H
+
+#include "stage/stage.h"
+
+enum status alert_open(struct stage *s, void **ret_ctx, struct error *err);
+enum status alert_transform(void *ctx, struct rows *in, struct out *outs, struct error *err);
+void alert_close(void *ctx);
+
+#endif

@@ -1,0 +1,14 @@
+/* workers/preprocess/main.c: events -> the same events with features. Wiring only. */
+#include "workers/preprocess/preprocess.h"
+
+int main(int argc, char **argv)
+{
+    static const struct worker preprocess = {
+        .name = "preprocess",
+        .open = preprocess_open,
+        .transform = preprocess_transform,
+        .close = preprocess_close,
+    };
+
+    return stage_main(&preprocess, argc, argv);
+}

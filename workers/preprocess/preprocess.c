@@ -1,0 +1,53 @@
+#include "workers/preprocess/preprocess.h"
+
+#include <stdlib.h>
+
+struct preprocess {
+    const struct features *features;
+    size_t emit, n_out;
+};
+
+/* Every column that a feature needs, from the topic that brings it. */
+static void want_columns(struct stage *s, const struct features *f, size_t input, const struct schema *schema)
+{
+    struct want leaves[512];
+    size_t n = schema_wants(schema, leaves, ARRAY_LEN(leaves));
+
+    for (size_t i = 0; i < n && i < ARRAY_LEN(leaves); i++)
+        if (features_needs(f, input, leaves[i].path))
+            stage_want(s, input, leaves[i].path, leaves[i].type);
+}
+
+enum status preprocess_open(struct stage *s, void **ret_ctx, struct error *err)
+{
+    const struct stage_def *def = stage_def(s);
+    struct preprocess *p = xcalloc(1, sizeof(*p));
+
+    (void)err;
+    *p = (struct preprocess){def->compiled, (size_t)def->emit, def->n_to};
+    for (size_t i = 0; i < def->n_from; i++)
+        want_columns(s, p->features, i, stage_pipeline(s)->topics[def->from[i]].schema);
+    *ret_ctx = p;
+    return OK;
+}
+
+enum status preprocess_transform(void *ctx, struct rows *in, struct out *outs, struct error *err)
+{
+    const struct preprocess *p = ctx;
+
+    if (features_apply(p->features, in->state, in->input, in->cols, in->keys, in->event_ms, in->bad, in->at_before,
+                       in->lateness_ms, in->commit, err) != OK)
+        return err->status;
+    for (size_t o = 0; in->input == p->emit && o < p->n_out; o++) {
+        out_begin(&outs[o], in->cols->arena, in->cols->n_rows);
+        for (uint32_t r = 0; r < in->cols->n_rows; r++)
+            if (in->bad[r] == NULL)
+                outs[o].parent[outs[o].cols.n_rows++] = r; /* the loop takes the columns over by name */
+    }
+    return OK;
+}
+
+void preprocess_close(void *ctx)
+{
+    free(ctx);
+}

@@ -1,0 +1,16 @@
+/* workers/preprocess/preprocess.h */
+/*
+ * preprocess: a stage's declared features, one output row for each good row of the emitting input.
+ *
+ * Pure but for the state that the loop hands over; everything is in common/feature.
+ */
+#ifndef WORKERS_PREPROCESS_H
+#define WORKERS_PREPROCESS_H
+
+#include "stage/stage.h"
+
+enum status preprocess_open(struct stage *s, void **ret_ctx, struct error *err);
+enum status preprocess_transform(void *ctx, struct rows *in, struct out *outs, struct error *err);
+void preprocess_close(void *ctx);
+
+#endif
