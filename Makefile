@@ -21,10 +21,11 @@ OPT_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-o
 OPT_tsan := -O1 -g -fsanitize=thread
 # -ffp-contract=off: the same sums on every machine (no fused multiply-add)
 CFLAGS := -std=gnu11 $(WARN) $(OPT_$(MODE)) -ffp-contract=off -fPIE -pthread -Icommon -I. \
-          -isystem $(DEPS)/include $(EXTRA_CFLAGS)
-LDFLAGS := -pie -pthread -Wl,--disable-new-dtags -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code -Wl,--as-needed \
-           -L$(DEPS)/lib -Wl,-rpath,'$$ORIGIN/../../deps/lib'
-LDLIBS := -l:librdkafka.so.1 -lxgboost -lavro -ljansson -lsodium -lmicrohttpd -lz -lcurl -lm
+          $(EXTRA_CFLAGS)
+LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code -Wl,--as-needed
+LDLIBS = $(RDKAFKA_LIBS) $(XGBOOST_LIBS) -lavro -ljansson -lsodium -lmicrohttpd -lz -lm
+# Where a program finds the libraries of build/deps: relative to itself ($(1): the way from it to build/).
+runpath = $(DEPS_DIRS:%=-Wl,-rpath,'$$ORIGIN/$(1)/deps/%')
 
 all: $(BINS) ## build the five workers and the millrace command
 tests: $(TESTS) $(FUZZERS)
@@ -40,12 +41,12 @@ $(LIB): $(COMMON:%.c=$(O)/%.o)
 $(O)/bin/millrace: $(patsubst %.c,$(O)/%.o,$(wildcard cli/*.c)) $(LIB)
 	@mkdir -p $(@D)
 	@echo '  link $@'
-	@$(CC) $(OPT_$(MODE)) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	@$(CC) $(OPT_$(MODE)) $(LDFLAGS) $(call runpath,../..) $^ $(LDLIBS) -o $@
 .SECONDEXPANSION:
 $(WORKERS:%=$(O)/bin/%): $(O)/bin/%: $$(patsubst %.c,$(O)/%.o,$$(wildcard workers/$$*/*.c)) $(LIB)
 	@mkdir -p $(@D)
 	@echo '  link $@'
-	@$(CC) $(OPT_$(MODE)) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	@$(CC) $(OPT_$(MODE)) $(LDFLAGS) $(call runpath,../..) $^ $(LDLIBS) -o $@
 
 # A unit test of a worker's pure parts links those objects too (all but main.o).
 WORKER_PARTS := $(patsubst %.c,$(O)/%.o,$(filter-out %/main.c,$(wildcard workers/*/*.c cli/*.c)))
@@ -54,21 +55,36 @@ $(O)/libparts.a: $(WORKER_PARTS)
 	@ar qcs $@ $^
 $(TESTS) $(FUZZERS) $(BENCHES): %: %.o $(O)/libparts.a $(LIB)
 	@echo '  link $@'
-	@$(CC) $(OPT_$(MODE)) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/../../../deps/lib' $^ $(LDLIBS) -lcmocka -o $@
+	@$(CC) $(OPT_$(MODE)) $(LDFLAGS) $(call runpath,../../..) $^ $(LDLIBS) -lcmocka -o $@
 %.passed: %
-	@$< && touch $@
+	@$< >$@.log 2>&1 && touch $@ && echo '  ok   $<' || { tail -n 40 $@.log; echo '  FAIL $<'; false; }
 
-check: deps ## every test, a real Kafka included; ends with `N passed, N failed`
-	@test/check
-deps: ; @deploy/deps ## install what this machine lacks
+check: ; @test/check ## every test, a real Kafka included; ends with `N passed, N failed`
+lint: ; @test/lint ## rules that no compiler checks
+integration: all tests ; @test/check integration $(TEST) ## what needs a real Kafka; TEST=name runs one
+bench: all $(BENCHES) ; @test/run_bench $(BENCH) ## print figures; BENCH=name runs one program
+demo: ; @deploy/demo ## the fraud pipeline on this machine; KEEP=1 leaves it running
 kafka: ; @deploy/local/kafka start ## a real Kafka on this machine; prints its address
 kafka-stop: ; @deploy/local/kafka stop ## stop it
-asan: ; +$(MAKE) MODE=asan test ## the broker-free tests under AddressSanitizer and UBSan
-tsan: ; +$(MAKE) MODE=tsan test ## the broker-free tests under ThreadSanitizer
+deps: ; @deploy/deps check ## install what this machine lacks
+asan: ; +@$(MAKE) MODE=asan test ## the broker-free tests under AddressSanitizer and UBSan
+tsan: ; +@TSAN_OPTIONS=suppressions=test/tsan.supp $(MAKE) MODE=tsan test ## the same under ThreadSanitizer
+valgrind: $(TESTS:=.memcheck) ## the same under valgrind
+%.memcheck: %
+	@valgrind -q --error-exitcode=1 --leak-check=full --errors-for-leak-kinds=definite $< >$@.log 2>&1 || { cat $@.log; false; }
+	@echo '  memcheck $<'
+fuzz: ; +@FUZZ_RUNS=$(or $(FUZZ_RUNS),200000) $(MAKE) MODE=asan fuzzers ## outside bytes under ASan; FUZZ_RUNS=n
+fuzzers: $(FUZZERS) ; @for f in $^; do ./$$f || exit 1; done
 clean: ; rm -rf build/release build/asan build/tsan ## remove what was built (not the dependencies)
 help: ## this list
 	@sed -n 's/^\([a-z -]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-.PHONY: all test check deps kafka kafka-stop asan tsan clean help
+# build/deps/deps.mk says how to link with the libraries of build/deps; where it is missing or old, it is made first.
+ifneq ($(filter-out help clean,$(or $(MAKECMDGOALS),all)),)
+include $(DEPS)/deps.mk
+endif
+$(DEPS)/deps.mk: deploy/deps deploy/deps.lock ; @deploy/deps
+
+.PHONY: all tests test check lint integration bench demo kafka kafka-stop deps asan tsan valgrind fuzz fuzzers clean help
 .DEFAULT_GOAL := all
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
