@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 WORKERS := $(notdir $(patsubst %/,%,$(wildcard workers/*/)))
 COMMON := $(wildcard common/*/*.c)
-BINS := $(WORKERS:%=$(O)/bin/%) $(O)/bin/millrace
+BINS := $(WORKERS:%=$(O)/bin/%) $(if $(wildcard cli/main.c),$(O)/bin/millrace)
 LIB := $(O)/libmillrace.a
 TESTS := $(patsubst %.c,$(O)/%,$(wildcard test/unit/test_*.c))
 FUZZERS := $(patsubst %.c,$(O)/%,$(wildcard test/fuzz/fuzz_*.c))
@@ -43,7 +43,7 @@ $(O)/bin/millrace: $(patsubst %.c,$(O)/%.o,$(wildcard cli/*.c)) $(LIB)
 	@echo '  link $@'
 	@$(CC) $(OPT_$(MODE)) $(LDFLAGS) $(call runpath,../..) $^ $(LDLIBS) -o $@
 .SECONDEXPANSION:
-$(WORKERS:%=$(O)/bin/%): $(O)/bin/%: $$(patsubst %.c,$(O)/%.o,$$(wildcard workers/$$*/*.c)) $(LIB)
+$(WORKERS:%=$(O)/bin/%): $(O)/bin/%: $$(addprefix $(O)/,$$(addsuffix .o,$$(basename $$(wildcard workers/$$*/*.c)))) $(LIB)
 	@mkdir -p $(@D)
 	@echo '  link $@'
 	@$(CC) $(OPT_$(MODE)) $(LDFLAGS) $(call runpath,../..) $^ $(LDLIBS) -o $@
