@@ -67,8 +67,6 @@ static bool skip_items(struct skip *s, const struct schema *type)
         if (block_end != NULL && s->p != block_end)
             return skip_fail(s, BAD_BLOCK, s->p - block_end, 0);
     }
-    if (block_end != NULL && s->p != block_end)
-        return skip_fail(s, BAD_BLOCK, s->p - block_end, 0);
     return true;
 }
 
