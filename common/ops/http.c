@@ -136,7 +136,7 @@ static enum MHD_Result get_ready(struct ops *ops, struct MHD_Connection *c)
 }
 
 static enum MHD_Result call_registry(struct ops *ops, struct MHD_Connection *c, const char *method,
-                                     const char *path, const struct bytes *body)
+                                     const char *url, const struct bytes *body)
 {
     struct bytes json = BYTES_EMPTY;
     int status;
@@ -144,7 +144,7 @@ static enum MHD_Result call_registry(struct ops *ops, struct MHD_Connection *c, 
     if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0 && strcmp(method, "POST") != 0)
         return answer_text(c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET, HEAD, POST",
                            "method not allowed: GET or POST");
-    status = ops->call(ops->call_arg, strcmp(method, "POST") == 0 ? "POST" : "GET", path,
+    status = ops->call(ops->call_arg, strcmp(method, "POST") == 0 ? "POST" : "GET", url,
                        view_of(body->data, body->n), &json);
     return answer(c, status, REGISTRY_JSON, NULL, &json);
 }
@@ -189,8 +189,9 @@ static bool decode_path(char *path)
     return true;
 }
 
-static enum MHD_Result route(struct ops *ops, struct MHD_Connection *c, const char *method, const char *path,
-                             const struct bytes *body)
+/* `path` is `url` decoded. */
+static enum MHD_Result route(struct ops *ops, struct MHD_Connection *c, const char *method, const char *url,
+                             const char *path, const struct bytes *body)
 {
     static const struct {
         const char *path;
@@ -209,7 +210,7 @@ static enum MHD_Result route(struct ops *ops, struct MHD_Connection *c, const ch
     }
     for (size_t i = 0; i < ARRAY_LEN(registry) && ops->call; i++)
         if (is_under(path, registry[i]))
-            return call_registry(ops, c, method, path, body);
+            return call_registry(ops, c, method, url, body);
     return answer_text(c, MHD_HTTP_NOT_FOUND, NULL,
                        "not found: there are /metrics, /live, /ready, /schemas, /subjects, /config");
 }
@@ -283,7 +284,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
     if (r->too_large)
         return answer_text(c, MHD_HTTP_CONTENT_TOO_LARGE, NULL, "the body is too large");
     path = xstrdup(url);
-    done = decode_path(path) ? route(ops, c, method, path, &r->body)
+    done = decode_path(path) ? route(ops, c, method, url, path, &r->body)
                              : answer_text(c, MHD_HTTP_BAD_REQUEST, NULL, "a bad %-escape in the path");
     free(path);
     return done;

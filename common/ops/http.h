@@ -37,7 +37,8 @@ struct ops_limits {
 
 #define OPS_LIMITS ((struct ops_limits){8 * 1024, 1024 * 1024, 64, 10000, 120000})
 
-/* Appends JSON to ret_json and returns the HTTP status. method is "GET" or "POST"; path is decoded, without query. */
+/* Appends JSON to ret_json and returns the HTTP status. method is "GET" or "POST"; path is as it was sent,
+ * without query: its %-escapes are checked, not decoded (a subject may hold a slash). */
 typedef int ops_call(void *arg, const char *method, const char *path, struct view body, struct bytes *ret_json);
 
 /* Not ready, with the reason "starting". */
