@@ -1,0 +1,165 @@
+"""What deploy/demo cannot say in bash: waits on the workers' own metrics, and the arithmetic of the table.
+
+ready   UP_LOG UP_PID PIPELINE                     until every stage answers ready
+drain   UP_LOG UP_PID PIPELINE PUBLISH_LOG ROWS    until all rows are scored and nothing lags, with progress
+summary DEMO LABELS STARTED                        the table and DEMO/summary.json
+"""
+import csv
+import json
+import os
+import re
+import sys
+import time
+import urllib.request
+
+READY_S, STILL_S, POLL_S = 60, 120, 0.5
+
+
+def running(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def fetch(address, path):
+    try:
+        with urllib.request.urlopen(address + path, timeout=2) as answer:
+            return answer.read().decode()
+    except OSError:  # a stage that restarts, or is not ready
+        return None
+
+
+def addresses(log):
+    return sorted(set(re.findall(r"http://127\.0\.0\.1:\d+", open(log).read())))
+
+
+def scrape(log):
+    """{stage: {metric or metric/outcome: value}} of the workers that answer."""
+    stages = {}
+    for address in addresses(log):
+        for name, labels, value in re.findall(r"^(\w+)\{(.*)\} (\S+)$", fetch(address, "/metrics") or "", re.M):
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+            outcome = labels.get("outcome")
+            stages.setdefault(labels.get("stage"), {})[name + ("/" + outcome if outcome else "")] = float(value)
+    return stages
+
+
+def readers(pipeline):
+    return [name for name, stage in json.load(open(pipeline))["stages"].items() if "from" in stage]
+
+
+def died(log, pid):
+    if not running(pid):
+        sys.exit("millrace up ended:\n" + open(log).read()[-2000:])
+
+
+def ready(log, pid, pipeline):
+    end = time.monotonic() + READY_S
+    while True:
+        died(log, pid)
+        if sum(fetch(a, "/ready") is not None for a in addresses(log)) >= len(readers(pipeline)):
+            return
+        if time.monotonic() > end:
+            sys.exit(f"not every stage is ready after {READY_S} s:\n" + open(log).read()[-2000:])
+        time.sleep(POLL_S)
+
+
+def rss(pid):
+    """Bytes of millrace up and what it started."""
+    total, family = 0, {int(pid)}
+    for entry in sorted((e for e in os.listdir("/proc") if e.isdigit()), key=int):
+        try:
+            parent = int(open(f"/proc/{entry}/stat").read().rsplit(")", 1)[1].split()[1])
+            if int(entry) in family or parent in family:
+                family.add(int(entry))
+                total += int(open(f"/proc/{entry}/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except OSError:
+            pass
+    return total
+
+
+def drain(log, pid, pipeline, publish_log, rows):
+    rows, wanted, moved, last, most, quiet = int(rows), readers(pipeline), time.monotonic(), None, 0, 0
+    printed = 0
+    while quiet < 4:
+        died(log, pid)
+        stages = scrape(log)
+        most = max(most, rss(pid))
+        now = {s: (m.get("millrace_records_total/taken"), m.get("millrace_lag_records")) for s, m in stages.items()}
+        if now != last:
+            moved, last = time.monotonic(), now
+        elif time.monotonic() - moved > STILL_S and quiet == 0:
+            sys.exit(f"nothing moved for {STILL_S} s: {now}\n" + open(publish_log).read()[-1000:] + open(log).read()[-2000:])
+        scored = stages.get("score", {}).get("millrace_records_total/put", 0)
+        dead = sum(m.get("millrace_records_total/dead_letter", 0) for m in stages.values())
+        idle = all(stages.get(s, {}).get("millrace_lag_records") == 0 for s in wanted)
+        quiet = quiet + 1 if idle and scored + dead >= rows else 0
+        if sys.stdout.isatty() or time.monotonic() - printed >= 10:
+            printed = time.monotonic()
+            lag = "  ".join(f"{s} {m.get('millrace_lag_records', 0):,.0f}" for s, m in stages.items() if s in wanted)
+            print(f"{scored:>11,.0f} of {rows:,} scored; lag: {lag}   ", end="\r" if sys.stdout.isatty() else "\n", flush=True)
+        time.sleep(POLL_S)
+    stages["rows"], stages["rss"], stages["end"] = rows, most, time.time()
+    with open(os.path.dirname(log) + "/metrics.json", "w") as f:
+        json.dump(stages, f)
+    print()
+
+
+def quality(scored):
+    """AUC and average precision over (score, fraud); ties share their place."""
+    scored = sorted(scored, reverse=True)
+    positives = sum(fraud for _, fraud in scored)
+    negatives = len(scored) - positives
+    if positives == 0 or negatives == 0:
+        return None, None
+    i = found = seen = 0
+    area = precision = 0.0
+    while i < len(scored):
+        j = i
+        while j < len(scored) and scored[j][0] == scored[i][0]:
+            j += 1
+        hits = sum(fraud for _, fraud in scored[i:j])
+        area += (j - i - hits) * (found + hits / 2)
+        found, seen = found + hits, j
+        precision += hits / positives * found / seen
+        i = j
+    return area / (positives * negatives), precision
+
+
+def card_precision(rows):
+    """Mean over days of the share of frauds among the 100 customers with the highest score of the day."""
+    days = {}
+    for customer, day, score, fraud in rows:
+        best = days.setdefault(day, {}).setdefault(customer, [score, fraud])
+        best[0], best[1] = max(best[0], score), max(best[1], fraud)
+    per_day = [sum(f for _, f in sorted(c.values(), key=lambda x: -x[0])[:100]) / 100 for c in days.values()]
+    return sum(per_day) / len(per_day) if per_day else None
+
+
+def summary(folder, labels, started):
+    frauds = {row["tx_id"] for row in csv.DictReader(open(labels))}
+    metrics, n_scores, rows = json.load(open(folder + "/metrics.json")), 0, []
+    for tx, customer, ts, score in csv.reader(open(folder + "/scores.csv")):
+        n_scores += 1
+        if score not in ("", "null"):
+            day = ts[:10] if "-" in ts[1:] else int(ts) // 86400000
+            rows.append((customer, day, float(score), tx in frauds))
+    auc, ap = quality([(s, f) for _, _, s, f in rows])
+    put = {s: m.get("millrace_records_total/put", 0) for s, m in metrics.items() if isinstance(m, dict)}
+    seconds = metrics["end"] - float(started)
+    out = {
+        "records_in": metrics["rows"], "features": int(put.get("terminal", 0)), "scores": n_scores,
+        "alerts": int(put.get("alert", 0)),
+        "dead_letters": int(sum(m.get("millrace_records_total/dead_letter", 0) for m in metrics.values() if isinstance(m, dict))),
+        "auc": auc, "ap": ap, "cp100": card_precision(rows), "records_per_s": metrics["rows"] / seconds,
+        "seconds": seconds, "rss_max_bytes": metrics["rss"]}
+    with open(folder + "/summary.json", "w") as f:
+        json.dump(out, f, indent=1)
+    for name, value in out.items():
+        text = "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
+        print(f"  {name:<14} {text:>16}")
+
+
+if __name__ == "__main__":
+    {"ready": ready, "drain": drain, "summary": summary}[sys.argv[1]](*sys.argv[2:])
