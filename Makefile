@@ -9,6 +9,7 @@ COMMON := $(wildcard common/*/*.c)
 BINS := $(WORKERS:%=$(O)/bin/%) $(if $(wildcard cli/main.c),$(O)/bin/millrace)
 LIB := $(O)/libmillrace.a
 TESTS := $(patsubst %.c,$(O)/%,$(wildcard test/unit/test_*.c))
+INTEGRATIONS := $(patsubst %.c,$(O)/%,$(wildcard test/integration/test_*.c))
 FUZZERS := $(patsubst %.c,$(O)/%,$(wildcard test/fuzz/fuzz_*.c))
 BENCHES := $(patsubst %.c,$(O)/%,$(wildcard test/bench/*.c))
 
@@ -53,7 +54,7 @@ WORKER_PARTS := $(patsubst %.c,$(O)/%.o,$(filter-out %/main.c,$(wildcard workers
 $(O)/libparts.a: $(WORKER_PARTS)
 	@rm -f $@
 	@ar qcs $@ $^
-$(TESTS) $(FUZZERS) $(BENCHES): %: %.o $(O)/libparts.a $(LIB)
+$(TESTS) $(INTEGRATIONS) $(FUZZERS) $(BENCHES): %: %.o $(O)/libparts.a $(LIB)
 	@echo '  link $@'
 	@$(CC) $(OPT_$(MODE)) $(LDFLAGS) $(call runpath,../../..) $^ $(LDLIBS) -lcmocka -o $@
 %.passed: %
