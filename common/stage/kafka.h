@@ -55,6 +55,9 @@ void reader_free(struct reader *r);
 enum status reader_partitions(struct reader *r, const char *topic, int *ret_n, struct error *err);
 enum status reader_bounds(struct reader *r, const char *topic, int partition, int64_t *ret_low, int64_t *ret_high,
                           struct error *err);
+/* The first offset that arrived at or after arrival_ms; the partition's end when there is none. */
+enum status reader_at_time(struct reader *r, const char *topic, int partition, int64_t arrival_ms, int64_t *ret_offset,
+                           struct error *err);
 /* Adds [from, to) of a partition; to -1: without end. All of one topic. Reading begins with the first reader_next;
  * later ranges may be added once *ret_end was seen (bisecting). */
 enum status reader_add(struct reader *r, const char *topic, int partition, int64_t from, int64_t to, struct error *err);

@@ -125,6 +125,28 @@ enum status reader_bounds(struct reader *r, const char *topic, int partition, in
     return conf_explain(err, code, r->brokers, what);
 }
 
+enum status reader_at_time(struct reader *r, const char *topic, int partition, int64_t arrival_ms, int64_t *ret_offset,
+                           struct error *err)
+{
+    AUTO(tplist) list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_resp_err_t code;
+    int64_t low;
+    char what[300];
+
+    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = arrival_ms;
+    code = rd_kafka_offsets_for_times(r->client, list, ANSWER_MS);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        code = list->elems[0].err;
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        snprintf(what, sizeof(what), "look for a time in %s/%d", topic, partition);
+        return conf_explain(err, code, r->brokers, what);
+    }
+    if (list->elems[0].offset < 0)
+        return reader_bounds(r, topic, partition, &low, ret_offset, err);
+    *ret_offset = list->elems[0].offset;
+    return OK;
+}
+
 enum status reader_add(struct reader *r, const char *topic, int partition, int64_t from, int64_t to, struct error *err)
 {
     if (r->topic == NULL)

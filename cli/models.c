@@ -1,0 +1,144 @@
+/* models: what millrace.models holds, each signature checked. */
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "model/store.h"
+#include "wire/frame.h"
+#include "wire/text.h"
+
+static enum status read_store(const char *brokers, struct model_store *store, struct error *err)
+{
+    struct reader *r = NULL;
+    bool end = false;
+    int n = 0;
+    enum status s = reader_new(brokers, NULL, &r, err);
+
+    if (s == OK)
+        s = reader_partitions(r, MODELS_TOPIC, &n, err);
+    for (int p = 0; p < n && s == OK; p++) {
+        int64_t low, high;
+
+        s = reader_bounds(r, MODELS_TOPIC, p, &low, &high, err);
+        if (s == OK)
+            s = reader_add(r, MODELS_TOPIC, p, low, high, err);
+    }
+    while (s == OK && n > 0 && !end) {
+        struct reader_msg m;
+        struct frame frame;
+        struct error why;
+
+        s = reader_next(r, -1, &m, &end, err);
+        if (s != OK || end || m.value.data == NULL)
+            continue;
+        if (frame_parse(m.value, &frame, &why) != OK || model_store_add(store, m.key, frame.body, &why) != OK)
+            fprintf(stderr, "%s/%d/%" PRId64 " refused: %s\n", MODELS_TOPIC, m.partition, m.offset, why.text);
+    }
+    reader_free(r);
+    return s;
+}
+
+static json_t *describe(const struct model_record *m, bool champion)
+{
+    json_t *metrics = json_object(), *params = json_object();
+    char from[32], to[32], as_of[32];
+
+    text_format_time(m->from_ms, from);
+    text_format_time(m->to_ms, to);
+    text_format_time(m->as_of_ms, as_of);
+    for (size_t i = 0; i < m->n_metrics; i++)
+        json_object_set_new(metrics, m->metrics[i].name, json_real(m->metrics[i].value));
+    for (size_t i = 0; i < m->n_params; i++)
+        json_object_set_new(params, m->params[i].name, json_string(m->params[i].value));
+    return json_pack("{s:s, s:i, s:b, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:i, s:s, s:o, s:o}", "name", m->name, "version",
+                     m->version, "champion", champion, "from", from, "to", to, "as_of", as_of, "rows", (json_int_t)m->rows,
+                     "positives", (json_int_t)m->positives, "feature_set", m->feature_set, "objective", m->objective,
+                     "rounds", m->rounds, "library", m->library, "params", params, "metrics", metrics);
+}
+
+static void print(const json_t *model, bool as_json, bool all)
+{
+    struct bytes text = BYTES_EMPTY;
+
+    if (as_json) {
+        char *line = json_dumps(model, JSON_COMPACT);
+
+        printf("%s\n", line == NULL ? "" : line);
+        free(line);
+    } else if (all) {
+        print_record(model, &text);
+        printf("%.*s", (int)text.n, (const char *)text.data);
+    } else
+        printf("%s/%lld%s  trained on %s .. %s  rows %lld\n", json_string_value(json_object_get(model, "name")),
+               (long long)json_integer_value(json_object_get(model, "version")),
+               json_is_true(json_object_get(model, "champion")) ? "  champion" : "",
+               json_string_value(json_object_get(model, "from")), json_string_value(json_object_get(model, "to")),
+               (long long)json_integer_value(json_object_get(model, "rows")));
+    bytes_done(&text);
+}
+
+/* wanted NULL: all. Returns how many were printed. */
+static size_t print_models(const struct model_store *store, const char *wanted, bool as_json)
+{
+    size_t n_names, n_shown = 0;
+    const char *const *names = model_store_names(store, &n_names);
+
+    for (size_t i = 0; i < n_names; i++) {
+        const struct routing *now = model_store_routing_last(store, names[i]);
+        size_t n;
+        const struct model_version *versions = model_store_versions(store, names[i], &n);
+
+        for (size_t j = 0; j < n; j++) {
+            const struct model_record *m = versions[j].record;
+            char id[MODEL_NAME_MAX + 16];
+            json_auto_t *model = NULL;
+
+            snprintf(id, sizeof(id), "%s/%" PRId32, m->name, m->version);
+            if (wanted != NULL && strcmp(wanted, id) != 0)
+                continue;
+            model = describe(m, now != NULL && now->champion == m->version);
+            if (model != NULL)
+                print(model, as_json, wanted != NULL);
+            n_shown++;
+        }
+    }
+    return n_shown;
+}
+
+int cli_models(int argc, char **argv)
+{
+    const char *brokers = NULL, *output = "text", *words[2] = {NULL, NULL};
+    const struct cli_option options[] = {{"--brokers", &brokers, NULL}, {"--output", &output, NULL}};
+    struct sign_keys *trusted = NULL;
+    struct model_store *store = NULL;
+    struct error err;
+    char path[PATH_MAX];
+    size_t n_words;
+    enum status s;
+
+    if (!cli_options(argc, argv, options, ARRAY_LEN(options), words, 2, &n_words))
+        return EXIT_CALL;
+    if (n_words == 0 || (strcmp(words[0], "list") != 0 && strcmp(words[0], "show") != 0) ||
+        n_words != (words[0][0] == 'l' ? 1u : 2u))
+        return cli_wrong("models", "expected `list` or `show NAME/VERSION`");
+    s = cli_setup_keys(&err);
+    snprintf(path, sizeof(path), "%s/trusted", getenv("MILLRACE_KEYS"));
+    if (s == OK)
+        s = sign_keys_load(path, &trusted, &err);
+    if (s == OK) {
+        store = model_store_new(trusted);
+        s = read_store(kafka_brokers(brokers), store, &err);
+    }
+    if (s == OK && print_models(store, words[1], strcmp(output, "json") == 0) == 0) {
+        if (words[1] != NULL)
+            s = err_set(&err, ERR_FATAL, "there is no model %s: `millrace models list` shows them", words[1]);
+        else
+            fprintf(stderr, "no models yet\n");
+    }
+    model_store_free(store);
+    sign_keys_free(trusted);
+    return s == OK ? 0 : cli_failed("models", &err);
+}

@@ -1,0 +1,217 @@
+/* tail: any topic's records for people and programs; schemas by id from millrace.schemas. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "ops/signals.h"
+#include "wire/container.h"
+#include "wire/frame.h"
+#include "wire/text.h"
+
+struct tail {
+    const char *topic, *brokers, *template;
+    enum print_how how;
+    struct reader *reader;
+    struct registry *schemas;
+    struct container_writer *file;
+    const struct schema *file_schema;
+    long long left; /* -1: no limit */
+    bool piped_out; /* nobody reads any more */
+    struct bytes json, text;
+};
+
+static const struct schema *schema_of(struct tail *t, const struct frame *f, struct error *err)
+{
+    for (int again = 0; again < 2; again++) {
+        const struct schema *s = f->kind == FRAME_ID ? registry_by_id(t->schemas, (uint32_t)f->id)
+                                                     : registry_by_fingerprint(t->schemas, f->id);
+
+        if (s != NULL)
+            return s;
+        if (again == 0 && kafka_schemas_load(t->brokers, NULL, t->schemas, err) != OK)
+            return NULL;
+    }
+    (void)err_set(err, ERR_RECORD, "its schema (id %llu) is not in %s", (unsigned long long)f->id, SCHEMAS_TOPIC);
+    return NULL;
+}
+
+static enum status to_file(struct tail *t, const struct schema *schema, struct view body, struct error *err)
+{
+    if (t->file == NULL) {
+        enum status s = container_create("-", schema, &t->file, err);
+
+        if (s != OK)
+            return s;
+        t->file_schema = schema;
+    }
+    if (t->file_schema != schema)
+        return err_set(err, ERR_FATAL, "%s holds records of two schemas: one Avro file takes one; use --output json",
+                       t->topic);
+    return container_append(t->file, body, err);
+}
+
+static enum status print_one(struct tail *t, const struct reader_msg *m, struct error *err)
+{
+    const struct schema *schema;
+    struct frame frame;
+    json_auto_t *record = NULL;
+    enum status s = frame_parse(m->value, &frame, err);
+
+    if (s != OK || (schema = schema_of(t, &frame, err)) == NULL)
+        return err->status;
+    if (t->how == PRINT_AVRO)
+        return to_file(t, schema, frame.body, err);
+    bytes_clear(&t->json);
+    bytes_clear(&t->text);
+    s = text_from_avro(schema, frame.body, /* iso= */ true, &t->json, err);
+    if (s != OK)
+        return s;
+    if (t->how == PRINT_JSON && t->template == NULL) {
+        bytes_append(&t->text, t->json.data, t->json.n);
+        bytes_append(&t->text, "\n", 1);
+    } else {
+        s = json_read(view_of(t->json.data, t->json.n), &record, err);
+        if (s != OK)
+            return s;
+        if (t->template != NULL)
+            print_template(t->template, record, t->topic, m, &t->text);
+        else {
+            print_record(record, &t->text);
+            bytes_append(&t->text, "\n", 1);
+        }
+    }
+    if (fwrite(t->text.data, 1, t->text.n, stdout) != t->text.n || fflush(stdout) != 0)
+        t->piped_out = true;
+    return OK;
+}
+
+static enum status follow(struct tail *t, bool until_end, struct error *err)
+{
+    while (t->left != 0 && !t->piped_out && !signals_stopping()) {
+        struct reader_msg m;
+        bool end;
+        struct error bad;
+        enum status s = reader_next(t->reader, 200, &m, &end, err);
+
+        if (s != OK)
+            return s;
+        if (end || (m.partition < 0 && until_end && reader_caught_up(t->reader)))
+            break;
+        if (m.partition < 0 || m.value.data == NULL)
+            continue; /* a mark or a tombstone */
+        s = print_one(t, &m, &bad);
+        if (s == ERR_RECORD)
+            fprintf(stderr, "%s/%d/%lld: %s\n", t->topic, m.partition, (long long)m.offset, bad.text);
+        else if (s != OK) {
+            *err = bad;
+            return s;
+        }
+        if (t->left > 0)
+            t->left--;
+    }
+    return OK;
+}
+
+/* Where -o says to begin and end in a partition. false: not understood. */
+static bool place(const char *o, int64_t low, int64_t high, int64_t *ret_from)
+{
+    long long n;
+
+    if (strcmp(o, "beginning") == 0)
+        *ret_from = low;
+    else if (strcmp(o, "end") == 0)
+        *ret_from = high;
+    else if (cli_number(o, LLONG_MIN / 2, LLONG_MAX / 2, &n))
+        *ret_from = n < 0 ? (high + n < low ? low : high + n) : n;
+    else
+        return false;
+    return true;
+}
+
+static enum status add_ranges(struct tail *t, const char *o, int only, bool until_end, struct error *err)
+{
+    int n = 0;
+    long long from_ms = -1, to_ms = -1;
+    enum status s = reader_partitions(t->reader, t->topic, &n, err);
+
+    if (s != OK)
+        return s;
+    if (n == 0)
+        return err_set(err, ERR_FATAL, "topic %s does not exist at %s", t->topic, t->brokers);
+    if (only >= n)
+        return err_set(err, ERR_FATAL, "topic %s has %d partitions, there is no %d", t->topic, n, only);
+    if (strncmp(o, "s@", 2) == 0 && !cli_number(o + 2, 0, LLONG_MAX, &from_ms))
+        return err_set(err, ERR_FATAL, "-o %s: expected milliseconds after s@", o);
+    if (strncmp(o, "e@", 2) == 0 && !cli_number(o + 2, 0, LLONG_MAX, &to_ms))
+        return err_set(err, ERR_FATAL, "-o %s: expected milliseconds after e@", o);
+    for (int p = 0; p < n; p++) {
+        int64_t low = 0, high = 0, from = 0, to = -1;
+
+        if (only >= 0 && p != only)
+            continue;
+        if ((s = reader_bounds(t->reader, t->topic, p, &low, &high, err)) != OK)
+            return s;
+        from = low;
+        to = until_end ? high : -1;
+        if (from_ms >= 0)
+            s = reader_at_time(t->reader, t->topic, p, from_ms, &from, err);
+        else if (to_ms >= 0)
+            s = reader_at_time(t->reader, t->topic, p, to_ms, &to, err);
+        else if (!place(o, low, high, &from))
+            s = err_set(err, ERR_FATAL, "-o %s: expected beginning, end, N, -N, s@MS or e@MS", o);
+        if (s == OK)
+            s = reader_add(t->reader, t->topic, p, from, to, err);
+        if (s != OK)
+            return s;
+    }
+    return OK;
+}
+
+int cli_tail(int argc, char **argv)
+{
+    struct tail t = {.left = -1};
+    const char *brokers = NULL, *o = "end", *count = NULL, *partition = NULL, *output = "text";
+    bool until_end = false;
+    const struct cli_option options[] = {
+        {"--brokers", &brokers, NULL}, {"--output", &output, NULL}, {"-o", &o, NULL},       {"-c", &count, NULL},
+        {"-e", NULL, &until_end},      {"-p", &partition, NULL},    {"-f", &t.template, NULL},
+    };
+    long long only = -1;
+    struct error err, ignored;
+    size_t n_args;
+    enum status s;
+
+    if (!cli_options(argc, argv, options, ARRAY_LEN(options), &t.topic, 1, &n_args))
+        return EXIT_CALL;
+    if (n_args != 1)
+        return cli_wrong("tail", "which topic?");
+    if (count != NULL && !cli_number(count, 1, LLONG_MAX, &t.left))
+        return cli_wrong("tail", "-c %s: expected a count", count);
+    if (partition != NULL && !cli_number(partition, 0, INT_MAX, &only))
+        return cli_wrong("tail", "-p %s: expected a partition's number", partition);
+    if (strcmp(output, "text") != 0 && strcmp(output, "json") != 0 && strcmp(output, "avro") != 0)
+        return cli_wrong("tail", "--output %s: expected text, json or avro", output);
+    t.how = output[0] == 't' ? PRINT_TEXT : output[0] == 'j' ? PRINT_JSON : PRINT_AVRO;
+    t.brokers = kafka_brokers(brokers);
+    t.schemas = registry_new();
+    s = signals_start(&err);
+    if (s == OK)
+        s = kafka_schemas_load(t.brokers, NULL, t.schemas, &err);
+    if (s == OK)
+        s = reader_new(t.brokers, NULL, &t.reader, &err);
+    if (s == OK)
+        s = add_ranges(&t, o, (int)only, until_end, &err);
+    if (s == OK)
+        s = follow(&t, until_end, &err);
+    if (t.file != NULL && container_finish(t.file, s == OK ? &err : &ignored) != OK && s == OK)
+        s = err.status;
+    reader_free(t.reader);
+    registry_free(t.schemas);
+    bytes_done(&t.json);
+    bytes_done(&t.text);
+    if (s != OK)
+        return cli_failed("tail", &err);
+    return signals_stopping() ? 130 : 0;
+}
