@@ -25,6 +25,7 @@ enum status kafka_schemas_load(const char *brokers, const struct pipeline *p, st
     while (s == OK && n > 0 && !end) {
         struct reader_msg m;
         struct error refused;
+        const struct schema *kept;
         char subject[300];
 
         s = reader_next(r, /* timeout_ms= */ -1, &m, &end, err);
@@ -33,7 +34,7 @@ enum status kafka_schemas_load(const char *brokers, const struct pipeline *p, st
         snprintf(subject, sizeof(subject), "%.*s", (int)(m.subject.n < 299 ? m.subject.n : 299),
                  m.subject.data == NULL ? "" : (const char *)m.subject.data);
         /* somebody else's bad schema must not stop a stage that never meets it */
-        if (registry_add(reg, subject[0] == '\0' ? NULL : subject, m.value, NULL, &refused) != OK)
+        if (registry_add(reg, subject[0] == '\0' ? NULL : subject, m.value, &kept, &refused) != OK)
             log_warn("schema_refused", "topic=%s offset=%" PRId64 " reason=\"%s\"", SCHEMAS_TOPIC, m.offset,
                      refused.text);
     }
