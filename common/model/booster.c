@@ -46,7 +46,8 @@ static void silent(const char *message)
 static void library_init(void)
 {
     XGBRegisterLogCallback(silent);
-    XGBSetGlobalConfig("{\"verbosity\": 0}");
+    /* One thread also where nthread does not reach: a pool of OpenMP would not survive a fork (model_try). */
+    XGBSetGlobalConfig("{\"verbosity\": 0, \"nthread\": 1}");
 }
 
 /* The verbosity is per thread in libxgboost, the log callback too. */

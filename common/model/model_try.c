@@ -10,7 +10,7 @@
 
 #include "model/model.h"
 
-#define SECONDS_MAX 60
+#define SECONDS_MAX 20
 #define MEMORY_FACTOR 64                       /* of the model's bytes: what libxgboost's reader may take */
 #define MEMORY_BASE_BYTES ((rlim_t)512 << 20)
 

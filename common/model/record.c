@@ -1,6 +1,7 @@
 /* common/model/record.c: a model's record and parts. Field order: schemas/Model.avsc, schemas/ModelPart.avsc. */
 #include "model/record.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -241,6 +242,7 @@ void model_part_encode(struct view model_bytes, size_t part, struct bytes *out)
 {
     size_t from = part * MODEL_PART_BYTES_MAX, left = model_bytes.n - from;
 
+    assert(from < model_bytes.n);
     avro_put_bytes(out, view_of(model_bytes.data + from, left < MODEL_PART_BYTES_MAX ? left : MODEL_PART_BYTES_MAX));
 }
 

@@ -69,8 +69,8 @@ const char *take_text(struct take *t, const char *field)
     struct view v = take_bytes(t, field, RECORD_TEXT_MAX);
     char *s;
 
-    if (v.n != 0 && memchr(v.data, 0, v.n) != NULL)
-        take_fail(t, field, "a text with a zero byte");
+    if (v.n != 0 && !avro_is_text(v))
+        take_fail(t, field, "expected UTF-8 without a zero byte");
     if (t->failed || v.n == 0)
         return "";
     s = arena_zalloc(t->arena, v.n + 1);

@@ -44,7 +44,7 @@ struct raw_tree {
     struct walk_array left, right, parents, index, condition, to_left, hessian, loss, weight, type, categories;
     struct arena *memory;
     struct ubj_tree *out;
-    int64_t num_nodes, num_feature, leaf_vector;
+    int64_t num_nodes, num_feature, leaf_vector, id;
 };
 
 bool ubj_knows_objective(const char *objective)
@@ -181,6 +181,11 @@ READ_TYPED(loss, "d")
 READ_TYPED(weight, "d")
 READ_TYPED(type, "U")
 
+static bool tree_id(struct walk *w, void *into)
+{
+    return walk_int(w, &((struct raw_tree *)into)->id);
+}
+
 static bool tree_categories(struct walk *w, void *into)
 {
     struct raw_tree *t = into;
@@ -202,6 +207,7 @@ static bool tree_param(struct walk *w, void *into)
 }
 
 static const struct walk_field tree_fields[] = {
+    {"id", tree_id, false},
     {"left_children", tree_left, false},
     {"right_children", tree_right, false},
     {"parents", tree_parents, false},
@@ -249,6 +255,7 @@ static bool check_node(struct walk *w, const struct raw_tree *t, size_t i, struc
     int64_t n = t->num_nodes, left = int_of(&t->left, i), right = int_of(&t->right, i), parent = int_of(&t->parents, i);
     int64_t index = int_of(&t->index, i);
     bool leaf = left == -1 && right == -1;
+    float hessian;
 
     if (i == 0 ? parent != NO_PARENT && parent != -1 : parent < 0 || parent >= (int64_t)i)
         return walk_fail(w, "node %zu: parent %lld; expected one before it", i, (long long)parent);
@@ -264,8 +271,11 @@ static bool check_node(struct walk *w, const struct raw_tree *t, size_t i, struc
     ret->feature = leaf ? 0 : (uint32_t)index;
     ret->value = walk_float_at(t->condition.data + 4 * i);
     ret->default_left = t->to_left.data[i] != 0;
-    if (!isfinite(ret->value) || !isfinite(walk_float_at(t->hessian.data + 4 * i)))
+    hessian = walk_float_at(t->hessian.data + 4 * i);
+    if (!isfinite(ret->value) || !isfinite(hessian))
         return walk_fail(w, "node %zu: a split, leaf or hessian that is not finite", i);
+    if (hessian < 0 || (!leaf && hessian == 0)) /* contributions divide by a split's */
+        return walk_fail(w, "node %zu: hessian %g; expected one above 0", i, (double)hessian);
     if (t->to_left.data[i] > 1)
         return walk_fail(w, "node %zu: default_left %d; expected 0 or 1", i, t->to_left.data[i]);
     return true;
@@ -295,6 +305,12 @@ static bool build(struct walk *w, struct raw_tree *t)
     return ok;
 }
 
+/* libxgboost puts a tree where its id says: one id twice leaves another place empty, and it dies at the first row. */
+static bool in_place(struct walk *w, const struct raw_tree *t, size_t i)
+{
+    return t->id == (int64_t)i || walk_fail(w, "id %lld; expected %zu, its place", (long long)t->id, i);
+}
+
 static bool model_trees(struct walk *w, void *into)
 {
     struct reading *r = into;
@@ -312,7 +328,8 @@ static bool model_trees(struct walk *w, void *into)
         if (r->t->n_trees == UBJ_TREES_MAX)
             return walk_fail(w, "more than %d trees", UBJ_TREES_MAX);
         raw.out = &r->t->trees[r->t->n_trees];
-        if (!walk_object(w, tree_fields, ARRAY_LEN(tree_fields), &raw) || !sizes_agree(w, &raw) || !build(w, &raw)) {
+        if (!walk_object(w, tree_fields, ARRAY_LEN(tree_fields), &raw) || !in_place(w, &raw, r->t->n_trees) ||
+            !sizes_agree(w, &raw) || !build(w, &raw)) {
             err_wrap(w->err, "tree %zu", r->t->n_trees);
             return false;
         }
