@@ -103,7 +103,7 @@ enum status registry_add(struct registry *r, const char *subject, struct view sc
         add_version(r, subject, known);
     pthread_mutex_unlock(&r->lock);
     schema_free(s);
-    if (st == OK)
+    if (st == OK && ret_schema)
         *ret_schema = known;
     return st;
 }

@@ -16,7 +16,7 @@ struct registry;
 struct registry *registry_new(void);
 void registry_free(struct registry *r);
 
-/* Parses and keeps. The same schema again is OK. subject may be NULL. */
+/* Parses and keeps. The same schema again is OK. subject and ret_schema may be NULL. */
 enum status registry_add(struct registry *r, const char *subject, struct view schema_text,
                          const struct schema **ret_schema, struct error *err);
 const struct schema *registry_by_id(struct registry *r, uint32_t id);
