@@ -30,7 +30,7 @@ struct topic {
     bool ordered;     /* some stage of the wiring reads it in order: its writer sends marks */
 };
 
-struct rule { const char *name, *when, *severity, *key; int64_t cooldown_ms; };
+struct rule { const char *name, *when, *severity, *key /* the field that partitions the input; NULL: not known */; int64_t cooldown_ms; };
 struct setting { const char *name, *value; }; /* value as text */
 
 struct stage_def {
@@ -46,11 +46,11 @@ struct stage_def {
     struct features *compiled; /* also checked here */
     /* train */
     const char *model; /* train and score */
-    int label_from; const char *label_on; double label_value, label_absent; int64_t label_after_ms; /* label_from -1: none */
+    int label_from; const char *label_on; double label_value, label_absent /* NAN: not trained on */; int64_t label_after_ms; /* label_from -1: none */
     int64_t every_ms, window_ms, holdout_ms, model_lag_ms; /* "model.lag", default 1h */
     struct setting *xgboost; size_t n_xgboost; int rounds; /* "rounds" apart */
-    const char **model_features; size_t n_model_features; /* columns, families expanded; default: all features of upstream preprocess stages */
-    const char *feature_set; /* fingerprint of the preprocess stage(s) before: of the last; train and score */
+    const char **model_features; size_t n_model_features; /* columns, families expanded, train and its score; default: all features of upstream preprocess stages */
+    const char *feature_set; /* preprocess: of its own; train and score: of the last preprocess stage before */
     /* score */
     int explain_top; const char *explain_when; /* 0: none */
     int64_t model_wait_ms; /* "model.wait", default 1 min */
@@ -60,6 +60,7 @@ struct stage_def {
 
 struct pipeline {
     const char *name, *file;
+    const char *schemas; /* folder of .avsc files */
     struct topic *topics; size_t n_topics;
     struct stage_def *stages; size_t n_stages;
     struct setting *kafka; size_t n_kafka; /* librdkafka properties as written under "kafka" */
@@ -73,6 +74,8 @@ struct stage_def *pipeline_stage(const struct pipeline *p, const char *name); /*
 struct topic *pipeline_topic(const struct pipeline *p, const char *name);     /* short or broker name */
 /* A shared contract ("State", "DeadLetter", "Lineage") from the pipeline's folder of schemas; the caller frees it. */
 enum status pipeline_schema(const struct pipeline *p, const char *name, struct schema **ret_schema, struct error *err);
+/* Every key of a pipeline file as Markdown tables: what docs/pipeline.md holds. */
+void pipeline_reference(struct bytes *out);
 /* The candidate nearest to `name` by edit distance, or NULL when none is near. */
 const char *nearest_name(const char *name, const char *const *candidates, size_t n);
 

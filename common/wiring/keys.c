@@ -1,0 +1,153 @@
+#include "wiring/load.h"
+
+/* The tables are the reference: docs/pipeline.md holds them word for word (test_pipeline compares). */
+static const struct key_def file_keys[] = {
+    {"pipeline", "name, required", "The pipeline's name: topic `x` is `<pipeline>.x` on the broker, stage `y` the group `<pipeline>.y`."},
+    {"schemas", "folder", "Where the .avsc files lie, relative to the pipeline file. Default: the folder `schemas` beside the file's folder."},
+    {"kafka", "object", "librdkafka properties by their own names. Secrets never stand here: set `MILLRACE_KAFKA_<PROPERTY>` (dots as underscores, upper case)."},
+    {"topics", "object, required", "Every topic that a stage reads or writes, by name."},
+    {"stages", "object, required", "Every stage, by name."},
+};
+static const struct key_def topic_keys[] = {
+    {"schema", "name", "The record's Avro schema: `<name>.avsc` in the schemas folder. Required for a topic from outside; for a stage's output the default is derived: the emitting input's fields, what the stage makes, `lineage`."},
+    {"key", "field", "The field whose text is the record's key and chooses its partition. Required for a topic from outside; for a stage's output the default is that the input's key goes through."},
+    {"time", "field", "The field that holds the event time (timestamp-millis or timestamp-micros). Required for a topic from outside; for a stage's output the default is the emitting input's."},
+    {"partitions", "1 to 10000", "Required for a topic from outside; for a stage's output the default is its input's number."},
+    {"lateness", "duration", "How far behind the newest event of its partition a record may be; later ones are dead-lettered. Only for a topic from outside. Default: `1h`."},
+    {"time.min", "date", "Event times before this are dead-lettered. Only for a topic from outside. Default: `2000-01-01`."},
+    {"time.ahead", "duration", "Event times this far after the record's arrival at the broker are dead-lettered. Only for a topic from outside. Default: `10m`."},
+};
+static const struct key_def stage_keys[] = {
+    {"worker", "name, required", "`ingest`, `preprocess`, `train`, `score` or `alert`."},
+    {"commit.interval", "10ms to 60s", "How often a transaction commits: the latency floor. Default: `100ms`."},
+    {"order", "`at` or `arrival`", "`at`: stateful stages take records in event-time order of their channels and wait for slow ones; `arrival` never waits. Default: `at`."},
+};
+static const struct key_def ingest_keys[] = {
+    {"to", "topic or list, required", "The topics that it may write: those from outside."},
+};
+static const struct key_def preprocess_keys[] = {
+    {"from", "topic or list, required", "Its inputs, in order. Several must have equal partition counts and the same text as key."},
+    {"emit_on", "topic", "The input whose records come out with features; the others feed state only. Required with several inputs."},
+    {"to", "topic or list, required", "Its outputs."},
+    {"features", "object, required", "Features by name: a text is an expression, an object an aggregate (below)."},
+};
+static const struct key_def train_keys[] = {
+    {"from", "topic, required", "Feature rows."},
+    {"model", "name, required", "The model's name in `millrace.models`."},
+    {"label", "object, required", "Where the truth comes from (below)."},
+    {"every", "duration, required", "A boundary of the schedule, in event time."},
+    {"window", "duration, required", "How much is trained on: rows in [boundary - label.after - holdout - window, ...)."},
+    {"holdout", "duration", "The last part, kept for the metrics. Default: `0s`, none."},
+    {"features", "name or list", "The model's columns, in order. A family stands for its windows. Default: all features of the preprocess stages before it."},
+    {"xgboost", "object, required", "XGBoost's parameters, and `rounds` (default 100). `objective`, `tree_method`, `base_score` and `seed` must be said: equal inputs, equal model."},
+    {"model.lag", "duration", "A new champion holds from boundary + this, in event time. Default: `1h`."},
+};
+static const struct key_def score_keys[] = {
+    {"from", "topic, required", "Feature rows."},
+    {"to", "topic or list, required", "Scores: the input's fields, `score`, `score_reason`, `reasons`."},
+    {"model", "name, required", "The model that it follows in `millrace.models`."},
+    {"explain", "object", "Reason codes (below). Default: none."},
+    {"model.wait", "duration", "How long (wall clock) a catch-up waits for a verdict that is due. Default: `1m`."},
+};
+static const struct key_def alert_keys[] = {
+    {"from", "topic, required", "What the rules look at."},
+    {"to", "topic or list, required", "Alerts: the input's fields, `rule`, `severity`."},
+    {"rules", "list, required", "Rules (below); each that holds makes one alert."},
+};
+static const struct key_def label_keys[] = {
+    {"from", "topic, required", "The labels."},
+    {"on", "field, required", "The field, in both topics, that joins a label to its row."},
+    {"value", "number", "What a label means. Default: 1."},
+    {"absent", "number", "What no label means once `after` has passed. Default: such a row is not trained on."},
+    {"after", "duration", "How long after its event a row's label is awaited. Required with `absent`. Default: `0s`."},
+};
+static const struct key_def explain_keys[] = {
+    {"top", "1 to 100, required", "How many features."},
+    {"when", "condition", "Over the input's fields and `score`. Default: always."},
+};
+static const struct key_def rule_keys[] = {
+    {"name", "name, required", "Stands in the alert's field `rule`."},
+    {"when", "condition, required", "Over the input's fields. Null is not true."},
+    {"severity", "level, required", "`low`, `medium`, `high` or `critical`."},
+    {"key", "field", "What the cooldown counts by: the field that partitions the input. Default: that field."},
+    {"cooldown", "duration", "After an alert this rule is silent for the same key, in event time. Default: `0s`, none."},
+};
+static const struct key_def feature_keys[] = {
+    {"count", "topic", "How many records of this input. One of `count`, `sum`, `mean`."},
+    {"sum", "expression", "Over the fields of one input."},
+    {"mean", "expression", "Over the fields of one input."},
+    {"over", "duration or list, required", "Windows (t - w, t], the record itself included: one column each, `<name>_<window>`."},
+    {"delay", "duration", "Moves the windows' end back: (t - w - delay, t - delay]. Default: none."},
+};
+
+#define TABLE(title_, worker_, keys_) {.title = title_, .worker = worker_, .keys = keys_, .n = ARRAY_LEN(keys_)}
+const struct key_table keys_file = TABLE("The file", NULL, file_keys);
+const struct key_table keys_topic = TABLE("A topic", NULL, topic_keys);
+const struct key_table keys_stage = TABLE("Every stage", NULL, stage_keys);
+const struct key_table keys_workers[5] = {
+    TABLE("A stage of `ingest`", "ingest", ingest_keys), TABLE("A stage of `preprocess`", "preprocess", preprocess_keys),
+    TABLE("A stage of `train`", "train", train_keys),    TABLE("A stage of `score`", "score", score_keys),
+    TABLE("A stage of `alert`", "alert", alert_keys),
+};
+const struct key_table keys_feature = TABLE("An aggregate in `features`", NULL, feature_keys);
+const struct key_table keys_label = TABLE("`label` of `train`", NULL, label_keys);
+const struct key_table keys_explain = TABLE("`explain` of `score`", NULL, explain_keys);
+const struct key_table keys_rule = TABLE("A rule of `alert`", NULL, rule_keys);
+
+const struct key_table *keys_worker(const char *worker)
+{
+    for (size_t i = 0; i < ARRAY_LEN(keys_workers); i++)
+        if (strcmp(keys_workers[i].worker, worker) == 0)
+            return &keys_workers[i];
+    return NULL;
+}
+
+static bool has_key(const struct key_table *t, const char *key)
+{
+    for (size_t i = 0; t && i < t->n; i++)
+        if (strcmp(t->keys[i].name, key) == 0)
+            return true;
+    return false;
+}
+
+void check_keys(struct loader *l, struct at at, const char *what, const struct key_table *a, const struct key_table *b)
+{
+    const char *known[32];
+    const char *key;
+    json_t *value;
+    size_t n = 0;
+
+    for (size_t i = 0; i < a->n; i++)
+        known[n++] = a->keys[i].name;
+    for (size_t i = 0; b && i < b->n; i++)
+        known[n++] = b->keys[i].name;
+    json_object_foreach((json_t *)at.obj, key, value) {
+        if (!has_key(a, key) && !has_key(b, key))
+            fault(l, path_key(l, at.path, key), "expected a key of %s, got an unknown one%s", what,
+                  hint(l, key, known, n));
+    }
+}
+
+void pipeline_reference(struct bytes *out)
+{
+    static const struct key_table *const before[] = {&keys_file, &keys_topic, &keys_stage};
+    static const struct key_table *const after[] = {&keys_feature, &keys_label, &keys_explain, &keys_rule};
+    const struct key_table *tables[ARRAY_LEN(before) + ARRAY_LEN(keys_workers) + ARRAY_LEN(after)];
+    size_t n = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(before); i++)
+        tables[n++] = before[i];
+    for (size_t i = 0; i < ARRAY_LEN(keys_workers); i++)
+        tables[n++] = &keys_workers[i];
+    for (size_t i = 0; i < ARRAY_LEN(after); i++)
+        tables[n++] = after[i];
+    for (size_t t = 0; t < n; t++) {
+        bytes_printf(out, "### %s\n\n| key | value | meaning |\n|---|---|---|\n", tables[t]->title);
+        for (size_t k = 0; k < tables[t]->n; k++) {
+            const struct key_def *def = &tables[t]->keys[k];
+
+            bytes_printf(out, "| `%s` | %s | %s |\n", def->name, def->type, def->about);
+        }
+        bytes_printf(out, "\n");
+    }
+}

@@ -1,0 +1,277 @@
+#include <math.h>
+
+#include "wiring/load.h"
+
+#define DAY_MS ((int64_t)86400000)
+#define SPAN_MS_MAX (3660 * DAY_MS)
+
+/* What a fit may be told. Threads, devices and verbosity are the worker's: they must not change a model. */
+static const char *const xgboost_known[] = {
+    "objective", "tree_method", "base_score", "seed", "rounds", "max_depth", "eta", "learning_rate", "gamma",
+    "min_split_loss", "min_child_weight", "max_delta_step", "subsample", "sampling_method", "colsample_bytree",
+    "colsample_bylevel", "colsample_bynode", "lambda", "reg_lambda", "alpha", "reg_alpha", "scale_pos_weight",
+    "grow_policy", "max_leaves", "max_bin", "num_parallel_tree", "monotone_constraints", "interaction_constraints",
+    "eval_metric", "booster", "quantile_alpha", "tweedie_variance_power", "huber_slope", "max_cat_to_onehot",
+    "refresh_leaf", "process_type", "seed_per_iteration",
+};
+static const char *const xgboost_required[] = {"objective", "tree_method", "base_score", "seed"};
+
+static void load_xgboost(struct loader *l, struct stage_def *s, struct at at)
+{
+    const json_t *json = read_object(l, at, "xgboost");
+    struct at here = {json, path_key(l, at.path, "xgboost")};
+    const char *key;
+    json_t *value;
+
+    s->rounds = 100;
+    if (json == NULL)
+        return;
+    s->rounds = (int)read_int(l, here, "rounds", 100, 1, 10000);
+    s->xgboost = arena_zalloc(l->arena, json_object_size(json) * sizeof(*s->xgboost));
+    json_object_foreach((json_t *)json, key, value) {
+        const char *text = scalar_text(l, value);
+        bool known = false;
+
+        for (size_t i = 0; i < ARRAY_LEN(xgboost_known); i++)
+            known = known || strcmp(xgboost_known[i], key) == 0;
+        if (!known)
+            fault(l, path_key(l, here.path, key), "expected a parameter that a fit may be told, got an unknown one%s",
+                  hint(l, key, xgboost_known, ARRAY_LEN(xgboost_known)));
+        else if (text == NULL)
+            fault_got(l, path_key(l, here.path, key), "a number, a text, true or false", value);
+        else if (strcmp(key, "rounds") != 0)
+            s->xgboost[s->n_xgboost++] = (struct setting){arena_strdup(l->arena, key), text};
+    }
+    for (size_t i = 0; i < ARRAY_LEN(xgboost_required); i++)
+        if (json_object_get(json, xgboost_required[i]) == NULL)
+            fault(l, path_key(l, here.path, xgboost_required[i]),
+                  "expected a value (said, not left to the library: equal inputs, equal model), got nothing");
+}
+
+static const struct schema *field_of(const struct schema *record, const char *name)
+{
+    for (size_t i = 0; record && i < record->n; i++)
+        if (strcmp(record->fields[i].name, name) == 0)
+            return record->fields[i].type;
+    return NULL;
+}
+
+static const char *fields_hint(struct loader *l, const struct schema *record, const char *name)
+{
+    const char **names = arena_alloc(l->arena, (record->n + 1) * sizeof(*names));
+
+    for (size_t i = 0; i < record->n; i++)
+        names[i] = record->fields[i].name;
+    return hint(l, name, names, record->n);
+}
+
+static void check_join(struct loader *l, const struct stage_def *s, const char *path)
+{
+    int sides[2] = {s->label_from, s->from[0]};
+    const struct schema *types[2] = {NULL, NULL};
+
+    for (size_t i = 0; i < 2; i++) {
+        const struct topic *t = &l->p->topics[sides[i]];
+
+        if (l->topics[sides[i]].broken)
+            return;
+        types[i] = field_of(t->schema, s->label_on);
+        if (types[i] == NULL)
+            fault(l, path, "expected a field of '%s', got '%s'%s", t->name, s->label_on,
+                  fields_hint(l, t->schema, s->label_on));
+    }
+    if (types[0] && types[1] && schema_unwrap(types[0])->type != schema_unwrap(types[1])->type)
+        fault(l, path, "expected a field of one type in '%s' and '%s', got '%s' with two",
+              l->p->topics[sides[0]].name, l->p->topics[sides[1]].name, s->label_on);
+}
+
+static void load_label(struct loader *l, struct stage_def *s, const struct stage_more *more)
+{
+    const json_t *label = json_object_get(more->json, "label");
+    struct at at = {label, path_key(l, more->path, "label")};
+
+    if (!json_is_object(label)) /* said by load_stages */
+        return;
+    s->label_on = read_string(l, at, "on", /* required= */ true);
+    s->label_value = read_number(l, at, "value", 1);
+    s->label_absent = read_number(l, at, "absent", NAN);
+    s->label_after_ms = read_duration(l, at, "after", 0, 0, SPAN_MS_MAX);
+    if (json_object_get(label, "absent") && !json_object_get(label, "after"))
+        fault(l, path_key(l, at.path, "after"),
+              "expected the time after which an absent label means \"absent\", got nothing");
+    if (s->label_on && s->label_from >= 0 && !more->broken)
+        check_join(l, s, path_key(l, at.path, "on"));
+}
+
+/* ---- the model's columns ---- */
+struct candidates {
+    const char **cols;     /* of the preprocess stages upstream, first stage first */
+    const char **families; /* families[i]: the definition that makes cols[i] */
+    enum col_type *types;
+    size_t n;
+};
+
+/* "<def>" or "<def>_<window>". */
+static bool makes(const char *def, const char *col)
+{
+    size_t n = strlen(def);
+    int64_t ms;
+
+    return strncmp(def, col, n) == 0 &&
+           (col[n] == '\0' || (col[n] == '_' && duration_parse(col + n + 1, &ms)));
+}
+
+static void add_stage(struct loader *l, const struct stage_def *s, struct candidates *c)
+{
+    const struct feature_col *cols = features_cols(s->compiled);
+    size_t n = features_n_cols(s->compiled);
+    struct candidates all = {.n = 0};
+
+    all.cols = arena_alloc(l->arena, (n + c->n) * sizeof(*all.cols));
+    all.families = arena_alloc(l->arena, (n + c->n) * sizeof(*all.families));
+    all.types = arena_alloc(l->arena, (n + c->n) * sizeof(*all.types));
+    for (size_t i = 0; i < n; i++) {
+        const char *family = cols[i].name;
+
+        for (size_t d = 0; d < s->n_features; d++)
+            if (makes(s->features[d].name, cols[i].name))
+                family = s->features[d].name;
+        all.cols[all.n] = cols[i].name;
+        all.families[all.n] = family;
+        all.types[all.n++] = cols[i].type;
+    }
+    for (size_t i = 0; i < c->n; i++) {
+        all.cols[all.n] = c->cols[i];
+        all.families[all.n] = c->families[i];
+        all.types[all.n++] = c->types[i];
+    }
+    *c = all;
+}
+
+/* Walks up from a topic along emitting inputs; false where some stage on the way is at fault. */
+static bool collect(struct loader *l, int topic, struct candidates *c, const char **ret_feature_set)
+{
+    struct pipeline *p = l->p;
+    const char *feature_set = NULL;
+
+    while (p->topics[topic].writer >= 0) {
+        const struct stage_def *s = &p->stages[p->topics[topic].writer];
+
+        if (l->stages[p->topics[topic].writer].broken || s->n_from == 0)
+            return false;
+        if (s->compiled) {
+            if (feature_set == NULL)
+                feature_set = s->feature_set;
+            add_stage(l, s, c);
+        }
+        topic = s->from[s->emit];
+    }
+    *ret_feature_set = feature_set;
+    return true;
+}
+
+static void use_column(struct stage_def *s, const struct candidates *c, size_t i)
+{
+    for (size_t k = 0; k < s->n_model_features; k++)
+        if (strcmp(s->model_features[k], c->cols[i]) == 0)
+            return;
+    s->model_features[s->n_model_features++] = c->cols[i];
+}
+
+static void choose_features(struct loader *l, struct stage_def *s, struct at at, const struct candidates *c)
+{
+    const char **names, **known = arena_alloc(l->arena, (2 * c->n + 1) * sizeof(*known));
+    const char *path = path_key(l, at.path, "features");
+    size_t n_names = 0, n_known = 0;
+    bool chosen = json_object_get(at.obj, "features") != NULL;
+
+    s->model_features = arena_alloc(l->arena, (c->n + 1) * sizeof(*s->model_features));
+    if (chosen && !read_names(l, at, "features", /* required= */ true, &names, &n_names))
+        return;
+    for (size_t i = 0; i < c->n; i++) {
+        if (i == 0 || strcmp(c->families[i], c->families[i - 1]) != 0)
+            known[n_known++] = c->families[i];
+        if (!chosen)
+            use_column(s, c, i);
+    }
+    for (size_t k = 0; k < n_names; k++) {
+        bool found = false;
+
+        for (size_t i = 0; i < c->n; i++)
+            if (strcmp(c->cols[i], names[k]) == 0 || strcmp(c->families[i], names[k]) == 0) {
+                use_column(s, c, i);
+                found = true;
+            }
+        if (!found)
+            fault(l, json_is_array(json_object_get(at.obj, "features")) ? path_index(l, path, k) : path,
+                  "expected a feature of the preprocess stages before it, got '%.48s'%s", names[k],
+                  hint(l, names[k], known, n_known));
+    }
+    for (size_t k = 0; k < s->n_model_features; k++)
+        for (size_t i = 0; i < c->n; i++)
+            if (strcmp(c->cols[i], s->model_features[k]) == 0 && c->types[i] > COL_DOUBLE)
+                fault(l, path, "expected numbers, got '%s' of type %s", c->cols[i], col_type_name(c->types[i]));
+}
+
+void resolve_train(struct loader *l, size_t stage)
+{
+    struct stage_def *s = &l->p->stages[stage];
+    struct stage_more *more = &l->stages[stage];
+    struct at at = {more->json, more->path};
+    struct candidates c = {.n = 0};
+
+    s->model = read_string(l, at, "model", /* required= */ true);
+    if (s->model && !name_ok(s->model))
+        fault_got(l, path_key(l, at.path, "model"), "a name of small letters, digits, _ or -",
+                  json_object_get(at.obj, "model"));
+    load_label(l, s, more);
+    s->every_ms = read_duration(l, at, "every", -1, 1000, SPAN_MS_MAX);
+    s->window_ms = read_duration(l, at, "window", -1, 1000, SPAN_MS_MAX);
+    s->holdout_ms = read_duration(l, at, "holdout", 0, 0, SPAN_MS_MAX);
+    s->model_lag_ms = read_duration(l, at, "model.lag", 3600000, 0, SPAN_MS_MAX);
+    load_xgboost(l, s, at);
+    if (more->broken || s->n_from == 0 || !collect(l, s->from[0], &c, &s->feature_set))
+        return;
+    if (c.n == 0)
+        fault(l, path_key(l, at.path, "from"), "expected a topic behind a preprocess stage, got '%s' without features",
+              l->p->topics[s->from[0]].name);
+    else
+        choose_features(l, s, at, &c);
+}
+
+/* A model comes from the train stage of its name, or, where the wiring trains none, from outside. */
+static void link_model(struct loader *l, struct stage_def *s, const struct stage_more *more)
+{
+    const char **names = arena_alloc(l->arena, (l->p->n_stages + 1) * sizeof(*names));
+    struct candidates c = {.n = 0};
+    struct stage_def *trained = NULL;
+    size_t n = 0;
+
+    for (size_t i = 0; i < l->p->n_stages; i++) {
+        struct stage_def *t = &l->p->stages[i];
+
+        if (strcmp(t->worker, "train") != 0 || t->model == NULL)
+            continue;
+        names[n++] = t->model;
+        if (strcmp(t->model, s->model) == 0)
+            trained = t;
+    }
+    if (trained == NULL && n > 0)
+        fault(l, path_key(l, more->path, "model"), "expected a model that a train stage makes, got '%.48s'%s", s->model,
+              hint(l, s->model, names, n));
+    if (more->broken || s->n_from == 0 || !collect(l, s->from[0], &c, &s->feature_set) || trained == NULL)
+        return;
+    s->model_features = trained->model_features;
+    s->n_model_features = trained->n_model_features;
+    if (trained->feature_set && s->feature_set && strcmp(trained->feature_set, s->feature_set) != 0)
+        fault(l, path_key(l, more->path, "from"),
+              "expected rows of the features that model '%s' is trained on (feature set %s), got feature set %s", s->model,
+              trained->feature_set, s->feature_set);
+}
+
+void link_models(struct loader *l)
+{
+    for (size_t i = 0; i < l->p->n_stages; i++)
+        if (strcmp(l->p->stages[i].worker, "score") == 0 && l->p->stages[i].model)
+            link_model(l, &l->p->stages[i], &l->stages[i]);
+}

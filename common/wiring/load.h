@@ -1,0 +1,140 @@
+/* common/wiring/load.h */
+/*
+ * load: what the parts of the pipeline file's check share; nobody outside common/wiring includes it.
+ *
+ * A part that finds a fault says so by fault() and goes on with a default, so that one run names all of them. What
+ * rests on something that is already at fault stays silent: `broken` marks a topic or stage whose columns are not known.
+ * Paths are JSON paths ("$.stages.alert.rules[0].when"); they live in the pipeline's arena.
+ */
+#ifndef WIRING_LOAD_H
+#define WIRING_LOAD_H
+
+#include "json/json.h"
+#include "wiring/pipeline.h"
+
+#define SCHEMAS_MAX 256
+
+struct topic_more {
+    const json_t *json;
+    const char *path;
+    bool broken;     /* its schema is not known */
+    bool ingested;   /* an ingest stage writes it */
+    bool done;       /* its schema is resolved, or never will be */
+    int n_uses;      /* stages that read or write it */
+    const char *key; /* the field whose text partitions it, where that is known */
+};
+
+struct stage_more {
+    const char *path;
+    const json_t *json;
+    bool broken;
+    bool done;
+    int visit; /* of the search for cycles: 0 new, 1 on the way, 2 done */
+};
+
+struct loader {
+    struct pipeline *p;
+    struct arena *arena;
+    const char *file;
+    const char *schemas; /* folder */
+    struct bytes *faults;
+    struct topic_more *topics; /* as p->topics */
+    struct stage_more *stages; /* as p->stages */
+    const char *texts[2 * SCHEMAS_MAX]; /* schemas read so far: name, text */
+    size_t n_texts;
+};
+
+/* ---- read.c: a JSON object's values, typed; every mismatch is a fault ---- */
+struct at {
+    const json_t *obj;
+    const char *path;
+};
+
+void fault(struct loader *l, const char *path, const char *fmt, ...) PRINTF(3, 4);
+/* "expected <what>, got <value>" */
+void fault_got(struct loader *l, const char *path, const char *what, const json_t *value);
+/* "; did you mean 'x'?", or the candidates when none is near and they are few, or "". */
+const char *hint(struct loader *l, const char *name, const char *const *candidates, size_t n);
+/* The same over the files of the schemas folder. */
+const char *hint_schema(struct loader *l, const char *name);
+const char *path_key(struct loader *l, const char *path, const char *key);
+const char *path_index(struct loader *l, const char *path, size_t i);
+
+/* A name that a topic, stage or pipeline may have. */
+bool name_ok(const char *name);
+/* A name that a feature, rule or field may have. */
+bool identifier_ok(const char *name);
+/* "7d", "12h", "30s", "250ms"; false if it is none. */
+bool duration_parse(const char *text, int64_t *ret_ms);
+/* A number as XGBoost and librdkafka read it back, in as few digits as it takes. NULL: not a scalar. */
+const char *scalar_text(struct loader *l, const json_t *value);
+
+/* NULL when absent (a fault if required) or not a string. */
+const char *read_string(struct loader *l, struct at at, const char *key, bool required);
+int64_t read_int(struct loader *l, struct at at, const char *key, int64_t deflt, int64_t min, int64_t max);
+double read_number(struct loader *l, struct at at, const char *key, double deflt);
+/* deflt < 0: required. */
+int64_t read_duration(struct loader *l, struct at at, const char *key, int64_t deflt, int64_t min, int64_t max);
+/* A string or a list of different strings; false when there is none. */
+bool read_names(struct loader *l, struct at at, const char *key, bool required, const char ***ret_names, size_t *ret_n);
+/* A required object or list that is not empty; NULL after a fault. */
+const json_t *read_object(struct loader *l, struct at at, const char *key);
+const json_t *read_list(struct loader *l, struct at at, const char *key);
+
+/* ---- keys.c: which keys there are, and what they mean ---- */
+struct key_def {
+    const char *name;
+    const char *type;
+    const char *about;
+};
+struct key_table {
+    const char *title;
+    const char *worker; /* of a stage's keys; NULL */
+    const struct key_def *keys;
+    size_t n;
+};
+extern const struct key_table keys_file, keys_topic, keys_stage, keys_label, keys_explain, keys_rule, keys_feature;
+extern const struct key_table keys_workers[5];
+
+const struct key_table *keys_worker(const char *worker); /* NULL: no such worker */
+/* A fault for each key of the object that neither table (b may be NULL) has. what: "a key of a topic". */
+void check_keys(struct loader *l, struct at at, const char *what, const struct key_table *a, const struct key_table *b);
+
+/* ---- topics.c ---- */
+void load_topics(struct loader *l, const json_t *root);
+int find_topic(const struct loader *l, const char *name); /* -1: none */
+const char **topic_names(struct loader *l);
+/* The fields that a topic from outside must name, and its schema's. */
+void check_outside_topic(struct loader *l, size_t topic);
+/* Key, time and schema of a topic that a stage writes. */
+void check_key_and_time(struct loader *l, size_t topic);
+/* schema_lookup_fn over the folder of schemas; ctx: the loader. */
+const char *lookup_schema(void *ctx, const char *name);
+/* What a reader of a topic sees as columns: fields of one value; arena. */
+struct feature_col *topic_cols(struct loader *l, size_t topic, size_t n_more, size_t *ret_n);
+const char **col_names(struct loader *l, const struct feature_col *cols, size_t n);
+
+/* ---- stages.c ---- */
+void load_stages(struct loader *l, const json_t *root);
+
+/* ---- graph.c ---- */
+void check_graph(struct loader *l);  /* writers, readers, cycles, partitions */
+void mark_ordered(struct loader *l); /* which topics carry marks */
+
+/* ---- output.c: what a stage's output topics hold ---- */
+struct made {
+    const char *name;
+    const char *field;     /* the Avro field as JSON */
+    enum schema_type type; /* of its value */
+};
+/* The stage's output rows: the emitting input's fields and `made`; derives or checks each output topic's schema. */
+void resolve_outputs(struct loader *l, size_t stage, const struct made *made, size_t n_made);
+
+/* ---- one per kind of stage ---- */
+void resolve_preprocess(struct loader *l, size_t stage); /* with its outputs */
+void resolve_score(struct loader *l, size_t stage);
+void resolve_alert(struct loader *l, size_t stage);
+void resolve_train(struct loader *l, size_t stage);
+void link_models(struct loader *l); /* score to the train stage of the same model */
+
+#endif

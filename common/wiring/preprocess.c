@@ -1,0 +1,167 @@
+#include "wiring/load.h"
+
+static const char *const aggregates[] = {"count", "sum", "mean"};
+
+static bool read_aggregate(struct loader *l, struct at at, struct feature_def *def)
+{
+    const char **over;
+    size_t n = 0;
+    int64_t ms;
+    bool good = true;
+
+    check_keys(l, at, "an aggregate", &keys_feature, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(aggregates); i++)
+        if (json_object_get(at.obj, aggregates[i])) {
+            def->aggregate = aggregates[i];
+            def->of = read_string(l, at, aggregates[i], /* required= */ true);
+            good = good && def->of != NULL;
+            n++;
+        }
+    if (n != 1) {
+        fault(l, at.path, "expected one of \"count\", \"sum\", \"mean\", got %s", n == 0 ? "none" : "several");
+        good = false;
+    }
+    if (read_names(l, at, "over", /* required= */ true, &over, &def->n_over))
+        def->over = over;
+    else
+        good = false;
+    for (size_t i = 0; i < def->n_over; i++)
+        if (!duration_parse(def->over[i], &ms) || ms == 0) {
+            fault(l, path_key(l, at.path, "over"), "expected windows such as \"1d\", \"7d\" or \"12h\", got \"%.48s\"",
+                  def->over[i]);
+            good = false;
+        }
+    def->delay = read_string(l, at, "delay", /* required= */ false);
+    if (def->delay && !duration_parse(def->delay, &ms)) {
+        fault_got(l, path_key(l, at.path, "delay"), "a duration such as \"7d\" or \"12h\"", json_object_get(at.obj, "delay"));
+        good = false;
+    }
+    return good;
+}
+
+static bool read_features(struct loader *l, struct stage_def *s, struct at at)
+{
+    const json_t *features = read_object(l, at, "features");
+    const char *path = path_key(l, at.path, "features");
+    const char *name;
+    json_t *json;
+    bool good = true;
+
+    if (features == NULL)
+        return false;
+    s->features = arena_zalloc(l->arena, json_object_size(features) * sizeof(*s->features));
+    json_object_foreach((json_t *)features, name, json) {
+        struct feature_def *def = &s->features[s->n_features++];
+        struct at here = {json, path_key(l, path, name)};
+
+        def->name = arena_strdup(l->arena, name);
+        if (!identifier_ok(name) || strcmp(name, "lineage") == 0) {
+            fault(l, here.path, "expected a feature's name of letters, digits and _, and not 'lineage'");
+            good = false;
+        }
+        if (json_is_string(json) && json_string_length(json) > 0) {
+            def->expr = arena_strdup(l->arena, json_string_value(json));
+        } else if (json_is_object(json)) {
+            good = read_aggregate(l, here, def) && good;
+        } else {
+            fault_got(l, here.path, "an expression or an aggregate", json);
+            good = false;
+        }
+    }
+    return good;
+}
+
+static const struct feature_input *stage_inputs(struct loader *l, const struct stage_def *s)
+{
+    struct feature_input *inputs = arena_alloc(l->arena, s->n_from * sizeof(*inputs));
+
+    for (size_t i = 0; i < s->n_from; i++) {
+        inputs[i].name = l->p->topics[s->from[i]].name;
+        inputs[i].cols = topic_cols(l, (size_t)s->from[i], 0, &inputs[i].n_cols);
+    }
+    return inputs;
+}
+
+static bool compile(struct loader *l, struct stage_def *s, struct at at)
+{
+    const struct feature_input *inputs = stage_inputs(l, s);
+    struct error err;
+    const char *path = path_key(l, at.path, "features");
+
+    if (features_new(inputs, s->n_from, (size_t)s->emit, s->features, s->n_features, &s->compiled, &err) == OK)
+        return true;
+    s->compiled = NULL;
+    fault(l, path, "expected features that compile, got: %s", err.text);
+    return false;
+}
+
+static const char *avro_field(struct loader *l, const struct feature_col *col)
+{
+    const char *type = col->type == COL_BOOL ? "\"boolean\""
+                       : col->is_time        ? "{\"type\":\"long\",\"logicalType\":\"timestamp-millis\"}"
+                       : col->type == COL_INT ? "\"long\""
+                       : col->type == COL_DOUBLE ? "\"double\""
+                       : col->type == COL_STRING ? "\"string\""
+                                                 : "\"bytes\"";
+
+    /* nullable throughout: a feature may turn null by a changed expression, and the schema must bear it */
+    if (col->type == COL_DOUBLE && col->scale >= 0)
+        return arena_printf(l->arena, "{\"name\":\"%s\",\"type\":[\"null\",%s],\"default\":null,\"scale\":%d}", col->name,
+                            type, col->scale);
+    return arena_printf(l->arena, "{\"name\":\"%s\",\"type\":[\"null\",%s],\"default\":null}", col->name, type);
+}
+
+static enum schema_type avro_type(enum col_type type)
+{
+    switch (type) {
+    case COL_BOOL:
+        return SCHEMA_BOOLEAN;
+    case COL_INT:
+        return SCHEMA_LONG;
+    case COL_DOUBLE:
+        return SCHEMA_DOUBLE;
+    case COL_STRING:
+        return SCHEMA_STRING;
+    default:
+        return SCHEMA_BYTES;
+    }
+}
+
+/* A feature that is the input's field of its own name is that field; any other one of that name would hide it. */
+static bool is_passed_on(struct loader *l, const struct stage_def *s, struct at at, const char *col)
+{
+    const struct schema *input = l->p->topics[s->from[s->emit]].schema;
+    const char *path = path_key(l, at.path, "features");
+    bool is_field = false;
+
+    for (size_t i = 0; i < input->n; i++)
+        is_field = is_field || strcmp(input->fields[i].name, col) == 0;
+    for (size_t i = 0; is_field && i < s->n_features; i++)
+        if (s->features[i].expr && strcmp(s->features[i].name, col) == 0 && strcmp(s->features[i].expr, col) == 0)
+            return true;
+    if (is_field)
+        fault(l, path_key(l, path, col), "expected another name, for the emitting input has a field '%s' already", col);
+    return is_field;
+}
+
+void resolve_preprocess(struct loader *l, size_t stage)
+{
+    struct stage_def *s = &l->p->stages[stage];
+    struct stage_more *more = &l->stages[stage];
+    struct at at = {more->json, more->path};
+    const struct feature_col *cols;
+    struct made *made;
+    size_t n_made = 0;
+
+    if (!read_features(l, s, at) || more->broken || !compile(l, s, at)) {
+        more->broken = true;
+        return;
+    }
+    s->feature_set = features_fingerprint(s->compiled);
+    cols = features_cols(s->compiled);
+    made = arena_alloc(l->arena, features_n_cols(s->compiled) * sizeof(*made));
+    for (size_t i = 0; i < features_n_cols(s->compiled); i++)
+        if (!is_passed_on(l, s, at, cols[i].name))
+            made[n_made++] = (struct made){cols[i].name, avro_field(l, &cols[i]), avro_type(cols[i].type)};
+    resolve_outputs(l, stage, made, n_made);
+}
