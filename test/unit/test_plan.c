@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <time.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -99,10 +99,208 @@ static void wanted_fields_land_in_columns(void **state)
     decode_plan_free(p);
 }
 
+
+#define BAD_SCHEMA                                                                                                     \
+    RECORD(FIELD("i", "\"int\"") "," FIELD("b", "\"boolean\"") "," FIELD("s", "\"string\"") "," FIELD(                 \
+        "u", "[\"null\",\"long\"]") "," FIELD("e", "{\"type\":\"enum\",\"name\":\"E\",\"symbols\":[\"A\",\"B\"]}") "," \
+        FIELD("a", "{\"type\":\"array\",\"items\":\"null\"}") "," FIELD("m", "{\"type\":\"map\",\"values\":\"int\"}"))
+#define V(x) x, sizeof(x) - 1
+#define LONG10 "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01" /* INT64_MIN */
+
+static const struct {
+    const char *body;
+    size_t n;
+    const char *want; /* NULL: good */
+} bad_rows[] = {
+    {V("\2\1\2x\2\6\2\0\0"), NULL},
+    {V(""), "avro: i: the record ends here"},
+    {V("\2\1\2x\2\6\2\0\0\0"), "avro: 1 bytes left over after the last field"},
+    {V("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\1"), "avro: i: a number longer than 64 bits"},
+    {V("\xff\xff\xff\xff\xff\xff\xff\xff\xff\2"), "avro: i: a number longer than 64 bits"},
+    {V("\x80\x80\x80\x80\x10\1\2x\2\6\2\0\0"), "avro: i: a number beyond 32 bits in an int"},
+    {V("\2\7\2x"), "avro: b: boolean byte 7, expected 0 or 1"},
+    {V("\2\1\1"), "avro: s: length -1"},
+    {V("\2\1" LONG10), "avro: s: length -9223372036854775808"},
+    {V("\2\1\12abc"), "avro: s: length 5 beyond the 3 bytes left"},
+    {V("\2\1\2\xff\2\6\2\0\0"), "avro: s: not UTF-8, or with a NUL"},
+    {V("\2\1\4\xc0\x80\2\6\2\0\0"), "avro: s: not UTF-8, or with a NUL"},
+    {V("\2\1\6\xed\xa0\x80\2\6\2\0\0"), "avro: s: not UTF-8, or with a NUL"},
+    {V("\2\1\2\0\2\6\2\0\0"), "avro: s: not UTF-8, or with a NUL"},
+    {V("\2\1\22" "abcdefg\0h" "\2\6\2\0\0"), "avro: s: not UTF-8, or with a NUL"},
+    {V("\2\1\2x\1"), "avro: u: union branch -1 of 2"},
+    {V("\2\1\2x\4"), "avro: u: union branch 2 of 2"},
+    {V("\2\1\2x\x80\x80\x80\x80\x20"), "avro: u: union branch 4294967296 of 2"},
+    {V("\2\1\2x\0\1"), "avro: e: enum symbol -1 of 2"},
+    {V("\2\1\2x\0\4"), "avro: e: enum symbol 2 of 2"},
+    {V("\2\1\2x\0\0\xd0\x0f\0\0"), NULL},                                       /* 1000 nulls */
+    {V("\2\1\2x\0\0\xd2\x0f\0\0"), "avro: a: more than 1000 items without a byte"},
+    {V("\2\1\2x\0\0\xd0\x0f\2\0\0"), "avro: a: more than 1000 items without a byte"},
+    {V("\2\1\2x\0\0\x80\x80\x80\x80\x80\x80\x80\x80\x80\1"), "avro: a: more than 1000 items without a byte"}, /* 2^62 */
+    {V("\2\1\2x\0\0\xfe\xff\xff\xff\xff\xff\xff\xff\xff\1"), "avro: a: more than 1000 items without a byte"},
+    {V("\2\1\2x\0\0" LONG10), "avro: a: block count -9223372036854775808"},
+    {V("\2\1\2x\0\0\0\1\6\2k\2\0"), NULL},
+    {V("\2\1\2x\0\0\0\1\10\2k\2\0"), "avro: m: a block that is -1 bytes longer than its size says"},
+    {V("\2\1\2x\0\0\0\1\4\2k\2\0"), "avro: m: a block that is 1 bytes longer than its size says"},
+    {V("\2\1\2x\0\0\0\1\1\2k\2\0"), "avro: m: length -1"},
+    {V("\2\1\2x\0\0\0\2\2\xff\2\0"), "avro: m: not UTF-8, or with a NUL"},
+};
+
+static void bad_bytes_are_refused_with_their_reason(void **state)
+{
+    static const struct want want[] = {{"i", COL_INT},    {"b", COL_BOOL}, {"s", COL_STRING}, {"u", COL_INT},
+                                       {"e", COL_STRING}, {"a", COL_AVRO}, {"m", COL_AVRO}};
+    struct schema *s = parse(BAD_SCHEMA);
+    struct decode_plan *p = NULL;
+    struct arena a = ARENA_EMPTY;
+    struct batch b;
+    struct error err;
+
+    (void)state;
+    assert_int_equal(decode_plan_new(s, s, want, ARRAY_LEN(want), &p, &err), OK);
+    batch_init(&b, &a, 1);
+    decode_begin(want, ARRAY_LEN(want), &b);
+    for (size_t i = 0; i < ARRAY_LEN(bad_rows); i++) {
+        /* A copy of exactly its size: a sanitizer then sees a read beyond it. */
+        uint8_t *copy = xmalloc(bad_rows[i].n + 1);
+        enum status st;
+
+        memcpy(copy, bad_rows[i].body, bad_rows[i].n);
+        copy = xrealloc(copy, bad_rows[i].n ? bad_rows[i].n : 1);
+        st = decode_row(p, view_of(copy, bad_rows[i].n), &b, 0, &err);
+        if (bad_rows[i].want == NULL ? st != OK : st != ERR_RECORD || strcmp(err.text, bad_rows[i].want) != 0)
+            fail_msg("row %zu: want %s, got %s", i, bad_rows[i].want ? bad_rows[i].want : "OK",
+                     st == OK ? "OK" : err.text);
+        for (size_t cut = 0; bad_rows[i].want == NULL && cut < bad_rows[i].n; cut++) {
+            uint8_t *part = xmalloc(cut ? cut : 1);
+
+            memcpy(part, copy, cut);
+            assert_int_equal(decode_row(p, view_of(part, cut), &b, 0, &err), ERR_RECORD);
+            free(part);
+        }
+        free(copy);
+    }
+    decode_plan_free(p);
+    arena_done(&a);
+    schema_free(s);
+}
+
+#define LINEAGE(more) INNER("L", FIELD("at", "\"long\"") "," FIELD_OR("n", "\"int\"", "9") more)
+
+static void what_the_writer_lacks_is_the_readers_default(void **state)
+{
+    static const char writer[] = RECORD(FIELD("id", "\"int\"") "," FIELD("l", "[\"null\"," INNER("L", FIELD("at", "\"long\"")) "]"));
+    static const char reader[] =
+        RECORD(FIELD("id", "\"long\"") "," FIELD("l", "[\"null\"," LINEAGE("") "]") "," FIELD_OR("s", "\"string\"", "\"x\"") "," FIELD_OR(
+            "d", "\"double\"", "2.5") "," FIELD_OR("by", "\"bytes\"", "\"\\u00ff\"") "," FIELD("nul", "[\"null\",\"int\"]") "," FIELD_OR(
+            "ar", "{\"type\":\"array\",\"items\":\"int\"}", "[1]") "," FIELD_OR("r2", INNER("Q", FIELD("k", "\"int\"")), "{\"k\":3}"));
+    static const struct want want[] = {{"id", COL_INT},   {"l.at", COL_INT}, {"l.n", COL_INT}, {"s", COL_STRING},
+                                       {"d", COL_DOUBLE}, {"by", COL_BYTES}, {"nul", COL_INT}, {"ar", COL_AVRO},
+                                       {"r2.k", COL_INT}};
+    struct decode_plan *p = plan(writer, reader, want, ARRAY_LEN(want));
+    struct arena a = ARENA_EMPTY;
+    struct batch b;
+    struct error err;
+
+    (void)state;
+    batch_init(&b, &a, 2);
+    decode_begin(want, ARRAY_LEN(want), &b);
+    assert_int_equal(decode_row(p, view_of("\2\2\4", 3), &b, 0, &err), OK);
+    assert_int_equal(decode_row(p, view_of("\2\0", 2), &b, 1, &err), OK);
+    for (size_t row = 0; row < 2; row++) {
+        assert_true(b.cols[0].i64[row] == 1 && b.cols[4].f64[row] == 2.5 && b.cols[6].null[row]);
+        assert_true(view_eq(b.cols[3].view[row], view_str("x")) && view_eq(b.cols[5].view[row], view_str("\xff")));
+        assert_true(view_eq(b.cols[7].view[row], view_of("\2\2\0", 3)) && b.cols[8].i64[row] == 3);
+    }
+    assert_true(b.cols[1].i64[0] == 2 && b.cols[2].i64[0] == 9 && b.cols[2].null[0] == 0);
+    assert_true(b.cols[1].null[1] == 1 && b.cols[2].null[1] == 1);
+    decode_plan_free(p);
+    arena_done(&a);
+}
+
+static void a_wrong_want_is_named(void **state)
+{
+    static const struct {
+        struct want want;
+        const char *text;
+    } cases[] = {
+        {{"idd", COL_INT}, "field 'idd' is not in R (nearest: 'id'), and the reader has no default for it"},
+        {{"id", COL_STRING}, "field 'id' is int, wanted as string"},
+        {{"id", COL_AVRO}, "field 'id' is int, wanted as nested value"},
+        {{"id.x", COL_INT}, "field 'id' is int: it has no fields, but some are wanted"},
+        {{"l", COL_INT}, "field 'l' is L, wanted as integer"},
+        {{"l.x", COL_INT}, "field 'l.x' is not in L, and the reader has no default for it"},
+    };
+    struct schema *s = parse(RECORD(FIELD("id", "\"int\"") "," FIELD("l", LINEAGE(""))));
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct decode_plan *p = NULL;
+        struct error err;
+
+        assert_int_equal(decode_plan_new(s, NULL, &cases[i].want, 1, &p, &err), ERR_FATAL);
+        assert_string_equal(err.text, cases[i].text);
+    }
+    schema_free(s);
+}
+
+static void columns_become_the_body_that_was_read(void **state)
+{
+    static const struct want want[] = {{"id", COL_INT}, {"l.at", COL_INT}, {"l", COL_AVRO}};
+    static const struct want cols[] = {{"l", COL_AVRO}, {"id", COL_INT}};
+    static const char *const bodies[] = {"\2\2\4\6", "\2\0"};
+    struct schema *s = parse(RECORD(FIELD("id", "\"int\"") "," FIELD("l", "[\"null\"," LINEAGE("") "]") "," FIELD_OR("z", "\"int\"", "5")));
+    struct schema *w = parse(RECORD(FIELD("id", "\"int\"") "," FIELD("l", "[\"null\"," LINEAGE("") "]")));
+    struct decode_plan *d = NULL;
+    struct encode_plan *e = NULL;
+    struct arena a = ARENA_EMPTY;
+    struct bytes out = BYTES_EMPTY;
+    struct batch b;
+    struct error err;
+
+    (void)state;
+    assert_int_equal(decode_plan_new(w, s, want, 3, &d, &err), OK);
+    assert_int_equal(encode_plan_new(s, cols, 2, &e, &err), OK);
+    batch_init(&b, &a, 2);
+    decode_begin(want, 3, &b);
+    assert_int_equal(encode_bind(e, &b, &err), OK);
+    for (size_t row = 0; row < 2; row++) {
+        size_t n = row == 0 ? 4 : 2;
+
+        assert_int_equal(decode_row(d, view_of(bodies[row], n), &b, row, &err), OK);
+        bytes_clear(&out);
+        assert_int_equal(encode_row(e, row, &out, &err), OK);
+        assert_int_equal(out.n, n + 1);
+        assert_memory_equal(out.data, bodies[row], n);
+        assert_int_equal(out.data[n], 10);
+    }
+    assert_true(b.cols[1].i64[0] == 2 && b.cols[1].null[1]);
+    b.cols[0].i64[0] = INT64_C(1) << 40;
+    bytes_clear(&out);
+    bytes_append(&out, "keep", 4);
+    assert_int_equal(encode_row(e, 0, &out, &err), ERR_RECORD);
+    assert_string_equal(err.text, "avro: id: a number beyond 32 bits in an int");
+    b.cols[0].null[1] = 1;
+    assert_int_equal(encode_row(e, 1, &out, &err), ERR_RECORD);
+    assert_string_equal(err.text, "avro: id: null, but the field takes none");
+    assert_int_equal(out.n, 4);
+    encode_plan_free(e);
+    assert_int_equal(encode_plan_new(s, &(struct want){"idd", COL_INT}, 1, &e, &err), ERR_FATAL);
+    assert_string_equal(err.text, "field 'id' has neither a column nor a default");
+    decode_plan_free(d);
+    bytes_done(&out);
+    arena_done(&a);
+    schema_free(s);
+    schema_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wanted_fields_land_in_columns),
+        cmocka_unit_test(bad_bytes_are_refused_with_their_reason),
+        cmocka_unit_test(what_the_writer_lacks_is_the_readers_default),
+        cmocka_unit_test(a_wrong_want_is_named),
+        cmocka_unit_test(columns_become_the_body_that_was_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
