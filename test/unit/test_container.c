@@ -93,14 +93,15 @@ static void what_is_written_is_read_record_by_record(void **state)
 static void avro_c_reads_what_we_write(void **state)
 {
     avro_file_reader_t r;
+    avro_schema_t schema;
     avro_value_iface_t *iface;
     avro_value_t v, f;
-    struct bytes b = BYTES_EMPTY;
 
     (void)state;
     write_file();
     assert_int_equal(avro_file_reader(path, &r), 0);
-    iface = avro_generic_class_from_schema(avro_file_reader_get_writer_schema(r));
+    schema = avro_file_reader_get_writer_schema(r);
+    iface = avro_generic_class_from_schema(schema);
     avro_generic_value_new(iface, &v);
     for (int i = 0; i < N_RECORDS; i++) {
         int64_t got = -1;
@@ -113,8 +114,8 @@ static void avro_c_reads_what_we_write(void **state)
     assert_int_not_equal(avro_file_reader_read_value(r, &v), 0);
     avro_value_decref(&v);
     avro_value_iface_decref(iface);
+    avro_schema_decref(schema);
     avro_file_reader_close(r);
-    bytes_done(&b);
 }
 
 static void we_read_what_avro_c_writes(void **state)
