@@ -1,0 +1,38 @@
+#include "workers/score/due.h"
+
+int64_t due_boundary(const struct due *d, int64_t at)
+{
+    int64_t t = at - d->lag_ms, q = t / d->every_ms;
+
+    /* C rounds towards zero; times before 1970 lie below */
+    return (q - (t % d->every_ms < 0)) * d->every_ms;
+}
+
+int64_t due_limit(struct due *d, const struct model_store *store, const char *model, int64_t at_next, int64_t wall_ms,
+                  bool *ret_gave_up)
+{
+    int64_t b;
+
+    *ret_gave_up = false;
+    if (d->every_ms == 0)
+        return INT64_MAX;
+    if (d->first_at == INT64_MIN)
+        d->first_at = at_next;
+    b = due_boundary(d, at_next);
+    if (b <= d->passed)
+        return INT64_MAX;
+    if (model_store_verdict(store, model, b) ||
+        (b <= d->first_at && model_store_verdict(store, model, b - d->every_ms) == NULL)) {
+        d->passed = b;
+        return INT64_MAX;
+    }
+    if (d->held != b) {
+        d->held = b;
+        d->held_since_ms = wall_ms;
+    }
+    if (wall_ms - d->held_since_ms < d->wait_ms)
+        return b + d->lag_ms;
+    *ret_gave_up = true;
+    d->passed = b;
+    return INT64_MAX;
+}

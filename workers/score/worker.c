@@ -1,0 +1,384 @@
+#include "workers/score/worker.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "stage/models.h"
+#include "workers/score/due.h"
+#include "workers/score/score.h"
+
+#define LEAVES_MAX 512
+#define LOADED_MAX 64 /* models in memory; the oldest unused gives way */
+#define TASKS_MAX 1024
+
+struct loaded {
+    int32_t version; /* 0: none */
+    struct model *model; /* NULL: does not load: refused */
+    const struct model_record *record;
+    uint64_t used;
+};
+
+struct score {
+    const struct stage_def *def;
+    struct models *models; /* NULL: no broker, hence no model */
+    struct due due;
+    struct loaded loaded[LOADED_MAX];
+    uint64_t uses;
+    int32_t pinned; /* --model: this version alone; 0: by the routing */
+    struct expr *when;
+    bool has_reasons;
+    int64_t seq_seen[TASKS_MAX];
+    struct bytes reasons;
+};
+
+/* Which model a row gets. */
+struct choice {
+    const struct loaded *loaded; /* NULL: none */
+    int64_t seq;
+};
+
+/* What a condition may speak of: the input's columns and the score. */
+static enum status open_condition(struct score *c, struct stage *s, const struct want *leaves, size_t n, struct error *err)
+{
+    struct feature_col cols[LEAVES_MAX + 2];
+    enum col_type type;
+    size_t k = 0;
+
+    if (c->def->explain_top <= 0 || c->def->explain_when == NULL)
+        return OK;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(leaves[i].path, "score") != 0 && strcmp(leaves[i].path, "score_reason") != 0)
+            cols[k++] = (struct feature_col){leaves[i].path, leaves[i].type, leaves[i].type == COL_INT, -1};
+    cols[k++] = (struct feature_col){"score", COL_DOUBLE, false, -1};
+    cols[k++] = (struct feature_col){"score_reason", COL_STRING, false, -1};
+    if (expr_new(c->def->explain_when, cols, k, &c->when, &type, err) != OK)
+        return err_wrap(err, "stage %s: explain.when", c->def->name);
+    if (type != COL_BOOL)
+        return err_set(err, ERR_FATAL, "stage %s: explain.when: expected a condition, got a %s", c->def->name,
+                       col_type_name(type));
+    for (size_t i = 0; i < n; i++)
+        if (expr_needs(c->when, leaves[i].path) && strcmp(leaves[i].path, "score") != 0)
+            stage_want(s, 0, leaves[i].path, leaves[i].type);
+    return OK;
+}
+
+static enum status open_models(struct score *c, struct stage *s, struct error *err)
+{
+    const struct pipeline *p = stage_pipeline(s);
+    const char *pin = stage_model(s), *slash = pin ? strrchr(pin, '/') : NULL;
+
+    if (stage_brokers(s) == NULL)
+        return OK;
+    if (models_open(stage_brokers(s), p, c->def->model, c->def->feature_set, &c->models, err) != OK)
+        return err->status;
+    for (size_t i = 0; i < p->n_stages && pin == NULL; i++) {
+        const struct stage_def *t = &p->stages[i];
+
+        if (strcmp(t->worker, "train") == 0 && t->model && strcmp(t->model, c->def->model) == 0) {
+            c->due.every_ms = t->every_ms;
+            c->due.lag_ms = t->model_lag_ms;
+            c->due.wait_ms = c->def->model_wait_ms;
+        }
+    }
+    if (pin == NULL)
+        return OK;
+    c->pinned = slash ? atoi(slash + 1) : 0;
+    if (slash == NULL || (size_t)(slash - pin) != strlen(c->def->model) || strncmp(pin, c->def->model, (size_t)(slash - pin)) != 0 ||
+        model_store_version(models_store(c->models), c->def->model, c->pinned) == NULL)
+        return err_set(err, ERR_FATAL, "--model %s: no such model; expected %s/VERSION ('millrace models list' shows them)", pin,
+                       c->def->model);
+    return OK;
+}
+
+enum status worker_open(struct stage *s, void **ret_ctx, struct error *err)
+{
+    const struct stage_def *def = stage_def(s);
+    const struct pipeline *p = stage_pipeline(s);
+    const struct schema *to = p->topics[def->to[0]].schema, *reasons = schema_at(to, "reasons");
+    struct score *c = xcalloc(1, sizeof(*c));
+    struct want leaves[LEAVES_MAX];
+    size_t n = schema_wants(p->topics[def->from[0]].schema, leaves, ARRAY_LEN(leaves));
+
+    *ret_ctx = c;
+    c->def = def;
+    c->due = DUE_NONE;
+    c->has_reasons = reasons && schema_unwrap(reasons)->type == SCHEMA_ARRAY;
+    if (n > LEAVES_MAX)
+        return err_set(err, ERR_FATAL, "stage %s: the input has %zu columns; at most %d are supported", def->name, n, LEAVES_MAX);
+    if (schema_at(to, "score") == NULL)
+        return err_set(err, ERR_FATAL, "stage %s: topic %s needs a field 'score' (a number or null)", def->name,
+                       p->topics[def->to[0]].name);
+    if (def->explain_top > 0 && !c->has_reasons)
+        return err_set(err, ERR_FATAL, "stage %s: explain needs a field 'reasons' in topic %s, as in schemas/Score.avsc", def->name,
+                       p->topics[def->to[0]].name);
+    /* A later model may ask for any of them: the columns cannot be asked for later. */
+    for (size_t i = 0; i < n; i++)
+        if (leaves[i].type <= COL_DOUBLE && strncmp(leaves[i].path, "lineage.", 8) != 0)
+            stage_want(s, 0, leaves[i].path, leaves[i].type);
+    if (open_condition(c, s, leaves, n, err) != OK)
+        return err->status;
+    return open_models(c, s, err);
+}
+
+/* The model of a version, loaded at its first use; its `model` is NULL when it was refused. */
+static const struct loaded *load(struct score *c, int32_t version)
+{
+    const struct model_version *v = model_store_version(models_store(c->models), c->def->model, version);
+    struct loaded *l = &c->loaded[0];
+    struct error err = {0};
+
+    for (size_t i = 0; i < LOADED_MAX; i++) {
+        if (c->loaded[i].version == version) {
+            c->loaded[i].used = ++c->uses;
+            return &c->loaded[i];
+        }
+        if (c->loaded[i].used < l->used)
+            l = &c->loaded[i];
+    }
+    if (v == NULL)
+        return NULL;
+    model_free(l->model);
+    *l = (struct loaded){version, NULL, v->record, ++c->uses};
+    if (model_try(v->bytes, &err) != OK || model_load(v->bytes, &l->model, &err) != OK ||
+        model_expects(l->model, v->record->features, v->record->n_features, &err) != OK) {
+        log_warn("model_refused", "model=%s version=%d reason=\"%s\"", c->def->model, version, err.text);
+    } else if (model_n_outputs(l->model) != 1) {
+        log_warn("model_refused", "model=%s version=%d reason=\"expected one output, got %zu\"", c->def->model, version,
+                 model_n_outputs(l->model));
+    } else {
+        log_info("model_loaded", "model=%s version=%d flat=%d rows_checked=%zu", c->def->model, version,
+                 model_is_flat(l->model), model_rows_checked(l->model));
+        return l;
+    }
+    model_free(l->model);
+    l->model = NULL;
+    return l;
+}
+
+/* The newest routing that holds at event_ms and whose model loads. */
+static struct choice choose(struct score *c, struct view key, int64_t event_ms)
+{
+    const struct model_store *store = c->models ? models_store(c->models) : NULL;
+    const struct routing *r = store && !c->pinned ? model_store_routing_at(store, c->def->model, event_ms) : NULL;
+    const struct loaded *l;
+
+    if (c->pinned) {
+        l = load(c, c->pinned);
+        return (struct choice){l && l->model ? l : NULL, -1};
+    }
+    while (r) {
+        int64_t seq = r->seq - 1;
+        bool canary = r->canary_version > 0 && score_in_share(key, r->canary_share);
+
+        l = load(c, canary ? r->canary_version : r->champion);
+        if (l && l->model)
+            return (struct choice){l, r->seq};
+        for (r = NULL; seq > 0 && r == NULL; seq--) {
+            r = model_store_routing(store, c->def->model, seq);
+            if (r && r->from_ms > event_ms)
+                r = NULL;
+        }
+    }
+    return (struct choice){NULL, -1};
+}
+
+static void note_routing(struct score *c, const struct rows *in, size_t r, const struct choice *ch)
+{
+    if (in->task < 0 || in->task >= TASKS_MAX || ch->seq <= c->seq_seen[in->task])
+        return;
+    c->seq_seen[in->task] = ch->seq;
+    log_info("routing", "task=%d seq=%" PRId64 " version=%d event_ms=%" PRId64, in->task, ch->seq, ch->loaded->version,
+             in->event_ms[r]);
+}
+
+/* Reasons of the rows of one model for which the condition holds. */
+static enum status explain(struct score *c, const struct loaded *l, const struct batch *in, const float *x, const uint32_t *rows,
+                           size_t n_rows, const struct col *when, struct view *ret_reasons, struct error *err)
+{
+    const char *const *features = l->record->features;
+    size_t nf = l->record->n_features, n = 0;
+    uint32_t *chosen = arena_alloc(in->arena, (n_rows + 1) * sizeof(*chosen));
+    float *packed, *parts;
+
+    for (size_t i = 0; i < n_rows; i++)
+        if (when == NULL || (!when->null[rows[i]] && when->i64[rows[i]]))
+            chosen[n++] = rows[i];
+    if (n == 0)
+        return OK;
+    packed = arena_alloc(in->arena, n * nf * sizeof(*packed));
+    parts = arena_alloc(in->arena, n * (nf + 1) * sizeof(*parts));
+    for (size_t i = 0; i < n; i++)
+        memcpy(packed + i * nf, x + chosen[i] * nf, nf * sizeof(*x));
+    if (model_contributions(l->model, packed, n, parts, err) != OK)
+        return err_wrap(err, "explain %zu rows", n);
+    for (size_t i = 0; i < n; i++) {
+        bytes_clear(&c->reasons);
+        score_reasons(in, chosen[i], features, nf, parts + i * (nf + 1), c->def->explain_top, &c->reasons);
+        ret_reasons[chosen[i]] = view_of(arena_copy(in->arena, c->reasons.data, c->reasons.n), c->reasons.n);
+    }
+    return OK;
+}
+
+/* The condition over the input's columns and the scores just made. */
+static enum status eval_when(const struct score *c, const struct batch *in, const struct col *score, const struct col *why,
+                             struct col *ret_when, struct error *err)
+{
+    struct batch b;
+
+    batch_init(&b, in->arena, in->cap_rows);
+    b.n_rows = in->n_rows;
+    for (size_t i = 0; i < in->n_cols; i++)
+        if (strcmp(in->cols[i].name, "score") != 0 && strcmp(in->cols[i].name, "score_reason") != 0)
+            batch_share_col(&b, &in->cols[i]);
+    batch_share_col(&b, score);
+    batch_share_col(&b, why);
+    return expr_eval(c->when, &b, ret_when, err);
+}
+
+/* Rows of one model at a time: a switch happens between two rows. */
+static enum status score_all(struct score *c, struct rows *in, const struct choice *choices, struct batch *made,
+                             struct view *ret_reasons, struct error *err)
+{
+    struct arena *arena = in->cols->arena;
+    size_t n = in->cols->n_rows;
+    uint8_t *done = arena_zalloc(arena, n + 1);
+    uint32_t *rows = arena_alloc(arena, (n + 1) * sizeof(*rows));
+
+    for (size_t first = 0; first < n; first++) {
+        const struct loaded *l = choices[first].loaded;
+        size_t k = 0;
+        struct col when;
+        float *x;
+
+        if (done[first] || in->bad[first] || l == NULL)
+            continue;
+        x = arena_alloc(arena, n * l->record->n_features * sizeof(*x));
+        if (score_gather(in->cols, l->record->features, l->record->n_features, in->bad, x, err) != OK)
+            return err->status;
+        for (size_t r = first; r < n; r++) {
+            if (choices[r].loaded != l || done[r])
+                continue;
+            done[r] = 1;
+            if (in->bad[r] == NULL)
+                rows[k++] = (uint32_t)r;
+        }
+        if (score_rows(l->model, x, l->record->n_features, rows, k, arena, made->cols[0].f64, err) != OK)
+            return err->status;
+        for (size_t i = 0; i < k; i++) {
+            made->cols[0].null[rows[i]] = 0;
+            made->cols[1].null[rows[i]] = 1;
+        }
+        if (c->def->explain_top <= 0)
+            continue;
+        if (c->when && eval_when(c, in->cols, &made->cols[0], &made->cols[1], &when, err) != OK)
+            return err_wrap(err, "explain.when");
+        if (explain(c, l, in->cols, x, rows, k, c->when ? &when : NULL, ret_reasons, err) != OK)
+            return err->status;
+    }
+    return OK;
+}
+
+static void put_out(const struct score *c, const struct rows *in, const struct choice *choices, const struct batch *made,
+                    const struct view *reasons, struct out *out)
+{
+    struct col *score, *why, *list = NULL;
+
+    out_begin(out, in->cols->arena, in->cols->n_rows);
+    batch_add_col(&out->cols, "score", COL_DOUBLE);
+    batch_add_col(&out->cols, "score_reason", COL_STRING);
+    if (c->has_reasons)
+        batch_add_col(&out->cols, "reasons", COL_AVRO);
+    score = &out->cols.cols[0];
+    why = &out->cols.cols[1];
+    list = c->has_reasons ? &out->cols.cols[2] : NULL;
+    out->model_name = c->def->model;
+    for (uint32_t r = 0; r < in->cols->n_rows; r++) {
+        size_t o = out->cols.n_rows;
+
+        if (in->bad[r])
+            continue;
+        score->f64[o] = made->cols[0].f64[r];
+        score->null[o] = made->cols[0].null[r];
+        why->view[o] = made->cols[1].null[r] ? view_of("", 0) : made->cols[1].view[r];
+        why->null[o] = made->cols[1].null[r];
+        if (list)
+            list->view[o] = reasons[r];
+        out->model_version[o] = choices[r].loaded ? choices[r].loaded->version : -1;
+        out->routing[o] = choices[r].seq;
+        out->parent[o] = r;
+        out->cols.n_rows++;
+    }
+}
+
+enum status worker_transform(void *ctx, struct rows *in, struct out *outs, struct error *err)
+{
+    static const uint8_t no_items = 0;
+    struct score *c = ctx;
+    struct arena *arena = in->cols->arena;
+    size_t n = in->cols->n_rows;
+    struct choice *choices = arena_zalloc(arena, (n + 1) * sizeof(*choices));
+    struct view *reasons = arena_alloc(arena, (n + 1) * sizeof(*reasons));
+    struct batch made; /* by input row: score, score_reason */
+
+    batch_init(&made, arena, n);
+    made.n_rows = n;
+    batch_add_col(&made, "score", COL_DOUBLE);
+    batch_add_col(&made, "score_reason", COL_STRING);
+    for (size_t r = 0; r < n; r++) {
+        made.cols[0].null[r] = 1;
+        made.cols[1].view[r] = view_str("no_model");
+        reasons[r] = view_of(&no_items, 1);
+        choices[r].seq = -1;
+        if (in->bad[r] == NULL)
+            choices[r] = choose(c, in->keys[r], in->event_ms[r]);
+        if (choices[r].loaded)
+            note_routing(c, in, r, &choices[r]);
+    }
+    /* What a model cannot do with these columns no restart heals: say so and stop. */
+    if (score_all(c, in, choices, &made, reasons, err) != OK) {
+        err->status = ERR_FATAL;
+        return err_wrap(err, "model %s", c->def->model);
+    }
+    put_out(c, in, choices, &made, reasons, &outs[0]);
+    return OK;
+}
+
+enum status worker_turn(void *ctx, struct stage *s, struct error *err)
+{
+    struct score *c = ctx;
+    size_t n;
+
+    (void)s;
+    return c->models && !c->pinned ? models_turn(c->models, &n, err) : OK;
+}
+
+int64_t worker_limit(void *ctx, int task, int64_t at_next)
+{
+    struct score *c = ctx;
+    bool gave_up;
+    int64_t limit;
+
+    if (c->models == NULL || c->pinned)
+        return INT64_MAX;
+    limit = due_limit(&c->due, models_store(c->models), c->def->model, at_next, stage_wall_ms(), &gave_up);
+    if (gave_up)
+        log_warn("verdict_missing", "model=%s task=%d boundary_ms=%" PRId64 " waited_ms=%" PRId64
+                 " effect=\"goes on with the model at hand\"", c->def->model, task, c->due.held, c->due.wait_ms);
+    return limit;
+}
+
+void worker_close(void *ctx)
+{
+    struct score *c = ctx;
+
+    for (size_t i = 0; c && i < LOADED_MAX; i++)
+        model_free(c->loaded[i].model);
+    if (c == NULL)
+        return;
+    expr_free(c->when);
+    models_free(c->models);
+    bytes_done(&c->reasons);
+    free(c);
+}
