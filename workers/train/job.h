@@ -1,0 +1,41 @@
+/* workers/train/job.h */
+/*
+ * job: one training: read features and labels by offset, join, fit, evaluate. Touches no loop: runs in its own thread.
+ *
+ * Needs    def, pipeline and the settings, which do not change; the champion's bytes, copied before.
+ * Result   a record that lacks version, signature and creation time, and the bytes; or nothing_to_train and why.
+ */
+#ifndef WORKERS_TRAIN_JOB_H
+#define WORKERS_TRAIN_JOB_H
+
+#include "model/record.h"
+#include "wire/registry.h"
+#include "workers/train/schedule.h"
+
+struct job {
+    const struct pipeline *pipeline;
+    const struct stage_def *def;
+    const char *brokers;
+    struct registry *registry;
+    struct span span;
+    const struct booster_param *params;
+    size_t n_params;
+    int rounds;
+    struct bytes champion; /* model to compare with; empty: none */
+    int32_t champion_version;
+
+    /* the result */
+    struct arena arena;
+    enum status status;
+    struct error err;
+    bool trained;
+    const char *reason; /* when not */
+    struct model_record record;
+    struct bytes model;
+    int64_t rows_all; /* in the span, before labels */
+};
+
+void job_run(struct job *j);
+void job_done(struct job *j);
+
+#endif

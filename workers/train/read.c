@@ -1,0 +1,304 @@
+#include "workers/train/read.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "stage/kafka.h"
+#include "wire/frame.h"
+#include "wire/plan.h"
+
+#define READ_SLACK_MS ((int64_t)24 * 3600 * 1000)
+#define PLANS_MAX 64
+#define PARTITIONS_MAX 1024
+#define COARSE 2000 /* a bisection ends at a range of so many records: reading them costs less than another seek */
+
+/* One topic's records as a batch of one row. */
+struct scan {
+    struct job *job;
+    const struct topic *topic;
+    const struct want *wants;
+    size_t n_wants;
+    size_t at; /* index of the column that nearly orders a partition: lineage.at, or the time of a topic from outside */
+    struct reader *reader;
+    struct arena arena;
+    struct batch row;
+    struct {
+        uint64_t id;
+        struct decode_plan *plan;
+    } plans[PLANS_MAX];
+    size_t n_plans;
+    int n_partitions;
+};
+
+static enum status plan_of(struct scan *s, const struct frame *f, struct decode_plan **ret_plan, struct error *err)
+{
+    const struct schema *writer = f->kind == FRAME_ID ? registry_by_id(s->job->registry, (uint32_t)f->id)
+                                                      : registry_by_fingerprint(s->job->registry, f->id);
+
+    for (size_t i = 0; i < s->n_plans; i++)
+        if (s->plans[i].id == f->id) {
+            *ret_plan = s->plans[i].plan;
+            return OK;
+        }
+    if (writer == NULL)
+        return err_set(err, ERR_RECORD, "topic %s: schema id %" PRIu64 " is not known", s->topic->broker_name, f->id);
+    if (s->n_plans == PLANS_MAX)
+        return err_set(err, ERR_RECORD, "topic %s: more than %d schemas", s->topic->broker_name, PLANS_MAX);
+    if (decode_plan_new(writer, s->topic->schema, s->wants, s->n_wants, ret_plan, err) != OK)
+        return err->status;
+    s->plans[s->n_plans].id = f->id;
+    s->plans[s->n_plans++].plan = *ret_plan;
+    return OK;
+}
+
+/* False: no data (a mark, or what the stages before have dead-lettered). */
+static bool decode(struct scan *s, const struct reader_msg *m)
+{
+    struct decode_plan *plan;
+    struct error err;
+    struct frame f;
+
+    return m->mark.data == NULL && m->value.data != NULL && frame_parse(m->value, &f, &err) == OK &&
+           plan_of(s, &f, &plan, &err) == OK && decode_row(plan, f.body, &s->row, 0, &err) == OK && !s->row.cols[0].null[0] &&
+           !s->row.cols[s->at].null[0];
+}
+
+static enum status scan_open(struct scan *s, struct error *err)
+{
+    if (reader_new(s->job->brokers, s->job->pipeline, &s->reader, err) != OK ||
+        reader_partitions(s->reader, s->topic->broker_name, &s->n_partitions, err) != OK)
+        return err->status;
+    if (s->n_partitions == 0 || s->n_partitions > PARTITIONS_MAX)
+        return err_set(err, ERR_RETRY, "topic %s has %d partitions; expected 1 to %d ('millrace up' makes topics)",
+                       s->topic->broker_name, s->n_partitions, PARTITIONS_MAX);
+    batch_init(&s->row, &s->arena, 1);
+    decode_begin(s->wants, s->n_wants, &s->row);
+    s->row.n_rows = 1;
+    return OK;
+}
+
+static void scan_close(struct scan *s)
+{
+    for (size_t i = 0; i < s->n_plans; i++)
+        decode_plan_free(s->plans[i].plan);
+    reader_free(s->reader);
+    arena_done(&s->arena);
+}
+
+/* `at` of the first data at or after `offset`, below `high`; INT64_MAX: none. */
+static enum status at_of(struct scan *s, int partition, int64_t offset, int64_t high, int64_t *ret_at, struct error *err)
+{
+    bool end = false, found = false;
+
+    *ret_at = INT64_MAX;
+    if (reader_add(s->reader, s->topic->broker_name, partition, offset, high < offset + 64 ? high : offset + 64, err) != OK)
+        return err->status;
+    while (!end) {
+        struct reader_msg m;
+
+        if (reader_next(s->reader, -1, &m, &end, err) != OK)
+            return err->status;
+        if (!end && !found && m.partition >= 0 && decode(s, &m)) {
+            *ret_at = s->row.cols[s->at].i64[0];
+            found = true;
+        }
+    }
+    return OK;
+}
+
+static enum status add_range(struct scan *s, int partition, int64_t from_ms, int64_t *ret_low, int64_t *ret_high,
+                             struct error *err)
+{
+    int64_t low, high, top;
+
+    if (reader_bounds(s->reader, s->topic->broker_name, partition, &low, &high, err) != OK)
+        return err->status;
+    for (top = high; top - low > COARSE;) {
+        int64_t mid = low + (top - low) / 2, at;
+
+        if (at_of(s, partition, mid, top, &at, err) != OK)
+            return err->status;
+        if (at < from_ms - READ_SLACK_MS)
+            low = mid;
+        else
+            top = mid;
+    }
+    *ret_low = low;
+    *ret_high = high;
+    return OK;
+}
+
+typedef enum status scan_fn(struct scan *s, const struct reader_msg *m, void *ctx, struct error *err);
+
+static enum status scan_range(struct scan *s, int64_t from_ms, int64_t to_ms, scan_fn *each, void *ctx, struct error *err)
+{
+    int64_t low[PARTITIONS_MAX], high[PARTITIONS_MAX];
+    bool beyond[PARTITIONS_MAX] = {false}, end = false;
+    int n_beyond = 0;
+
+    for (int p = 0; p < s->n_partitions; p++)
+        if (add_range(s, p, from_ms, &low[p], &high[p], err) != OK)
+            return err->status;
+    for (int p = 0; p < s->n_partitions; p++) {
+        if (low[p] >= high[p])
+            n_beyond += beyond[p] = true;
+        else if (reader_add(s->reader, s->topic->broker_name, p, low[p], high[p], err) != OK)
+            return err->status;
+    }
+    while (n_beyond < s->n_partitions) {
+        struct reader_msg m;
+        int64_t at;
+
+        if (reader_next(s->reader, -1, &m, &end, err) != OK)
+            return err->status;
+        if (end)
+            break;
+        if (m.partition < 0 || !decode(s, &m))
+            continue;
+        at = s->row.cols[s->at].i64[0];
+        if (to_ms < INT64_MAX - READ_SLACK_MS && at >= to_ms + READ_SLACK_MS && !beyond[m.partition])
+            n_beyond += beyond[m.partition] = true;
+        if (each(s, &m, ctx, err) != OK)
+            return err->status;
+    }
+    return OK;
+}
+
+static struct view text_of(const struct col *c, char buf[32])
+{
+    if (c->type >= COL_STRING)
+        return c->view[0];
+    if (c->type == COL_DOUBLE)
+        snprintf(buf, 32, "%.17g", c->f64[0]);
+    else
+        snprintf(buf, 32, "%" PRId64, c->i64[0]);
+    return view_str(buf);
+}
+
+static enum col_type type_of(const struct topic *t, const char *path)
+{
+    struct want leaves[512];
+    size_t n = schema_wants(t->schema, leaves, ARRAY_LEN(leaves));
+
+    for (size_t i = 0; i < n && i < ARRAY_LEN(leaves); i++)
+        if (strcmp(leaves[i].path, path) == 0)
+            return leaves[i].type;
+    return COL_STRING;
+}
+
+struct reading {
+    struct data *data;
+    int64_t first[PARTITIONS_MAX], last[PARTITIONS_MAX]; /* offsets of the rows used; last -1: none */
+    int64_t time_max;
+};
+
+/* Columns: time, label key, at, then the features that are not among them. */
+static enum status take_row(struct scan *s, const struct reader_msg *m, void *ctx, struct error *err)
+{
+    const struct col *c = s->row.cols;
+    const struct span *span = &s->job->span;
+    struct reading *r = ctx;
+    int64_t t = c[0].i64[0];
+    char buf[32];
+    float *x;
+
+    (void)err;
+    if (t < span->from_ms || t >= span->holdout_to_ms || c[1].null[0])
+        return OK;
+    x = data_row(r->data, t, m->partition, m->offset, text_of(&c[1], buf));
+    for (size_t f = 0; f < r->data->n_features; f++)
+        x[f] = c[3 + f].null[0]             ? (float)__builtin_nan("")
+               : c[3 + f].type == COL_DOUBLE ? (float)c[3 + f].f64[0]
+                                             : (float)c[3 + f].i64[0];
+    if (r->last[m->partition] < 0)
+        r->first[m->partition] = m->offset;
+    r->last[m->partition] = m->offset;
+    return OK;
+}
+
+static enum status take_label(struct scan *s, const struct reader_msg *m, void *ctx, struct error *err)
+{
+    const struct col *c = s->row.cols;
+    struct reading *r = ctx;
+    char buf[32];
+
+    if (c[0].i64[0] > s->job->span.as_of_ms || c[1].null[0])
+        return OK;
+    r->time_max = c[0].i64[0] > r->time_max ? c[0].i64[0] : r->time_max;
+    if (r->last[m->partition] < 0)
+        r->first[m->partition] = m->offset;
+    r->last[m->partition] = m->offset;
+    return data_label(r->data, text_of(&c[1], buf), err);
+}
+
+static void keep_lineage(struct job *j, const struct scan *s, const struct reading *r)
+{
+    struct model_record *m = &j->record;
+    struct model_range *all = arena_alloc(&j->arena, (m->n_lineage + (size_t)s->n_partitions) * sizeof(*all));
+
+    if (m->n_lineage)
+        memcpy(all, m->lineage, m->n_lineage * sizeof(*all));
+    m->lineage = all;
+    for (int p = 0; p < s->n_partitions; p++)
+        if (r->last[p] >= 0)
+            all[m->n_lineage++] = (struct model_range){s->topic->broker_name, p, r->first[p], r->last[p] + 1};
+}
+
+static enum status run(struct job *j, struct scan *s, struct data *d, int64_t from_ms, int64_t to_ms, scan_fn *each,
+                       int64_t *ret_time_max, struct error *err)
+{
+    struct reading *r = xcalloc(1, sizeof(*r));
+    enum status st;
+
+    r->data = d;
+    r->time_max = INT64_MIN;
+    memset(r->last, 0xff, sizeof(r->last));
+    st = scan_open(s, err);
+    if (st == OK)
+        st = scan_range(s, from_ms, to_ms, each, r, err);
+    if (st == OK)
+        keep_lineage(j, s, r);
+    *ret_time_max = r->time_max;
+    scan_close(s);
+    free(r);
+    return st == OK ? OK : err_wrap(err, "read %s", s->topic->broker_name);
+}
+
+enum status read_rows(struct job *j, struct data *d, struct error *err)
+{
+    const struct topic *t = &j->pipeline->topics[j->def->from[0]];
+    size_t n = 3 + j->def->n_model_features;
+    struct want *wants = arena_zalloc(&j->arena, n * sizeof(*wants));
+    struct scan *s = arena_zalloc(&j->arena, sizeof(*s));
+    int64_t unused;
+
+    wants[0] = (struct want){t->time, COL_INT};
+    wants[1] = (struct want){j->def->label_on, type_of(t, j->def->label_on)};
+    wants[2] = (struct want){"lineage.at", COL_INT};
+    for (size_t i = 3; i < n; i++)
+        wants[i] = (struct want){j->def->model_features[i - 3], type_of(t, j->def->model_features[i - 3])};
+    if (t->writer < 0)
+        return err_set(err, ERR_FATAL, "topic %s: train reads feature rows, which a stage of the pipeline writes", t->name);
+    *s = (struct scan){.job = j, .topic = t, .wants = wants, .n_wants = n, .at = 2};
+    return run(j, s, d, j->span.from_ms, j->span.holdout_to_ms, take_row, &unused, err);
+}
+
+enum status read_labels(struct job *j, struct data *d, struct error *err)
+{
+    const struct topic *t = &j->pipeline->topics[j->def->label_from];
+    struct want *wants = arena_zalloc(&j->arena, 3 * sizeof(*wants));
+    struct scan *s = arena_zalloc(&j->arena, sizeof(*s));
+    bool own_at = t->writer >= 0;
+    int64_t time_max;
+
+    wants[0] = (struct want){t->time, COL_INT};
+    wants[1] = (struct want){j->def->label_on, type_of(t, j->def->label_on)};
+    wants[2] = (struct want){"lineage.at", COL_INT};
+    *s = (struct scan){.job = j, .topic = t, .wants = wants, .n_wants = own_at ? 3 : 2, .at = own_at ? 2 : 0};
+    if (run(j, s, d, j->span.from_ms, j->span.as_of_ms, take_label, &time_max, err) != OK)
+        return err->status;
+    if (j->span.as_of_ms == INT64_MAX)
+        j->span.as_of_ms = time_max == INT64_MIN ? j->span.holdout_to_ms : time_max;
+    return OK;
+}

@@ -1,0 +1,19 @@
+/* workers/train/read.h */
+/*
+ * read: a job's rows and labels from their topics, by ranges of offsets, filtered by event time.
+ *
+ * A partition's rows are only nearly in the order of `at` (several tasks write it), so a range begins READ_SLACK_MS before
+ * what is wanted, found by bisecting, and ends where every partition is as far beyond.
+ */
+#ifndef WORKERS_TRAIN_READ_H
+#define WORKERS_TRAIN_READ_H
+
+#include "workers/train/data.h"
+#include "workers/train/job.h"
+
+/* Features of rows with event time in [from, holdout_to); sets j->record.lineage. */
+enum status read_rows(struct job *j, struct data *d, struct error *err);
+/* Labels with time <= as_of; an as_of of INT64_MAX becomes the largest label time seen. */
+enum status read_labels(struct job *j, struct data *d, struct error *err);
+
+#endif

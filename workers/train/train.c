@@ -1,0 +1,203 @@
+#include "workers/train/train.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "stage/kafka.h"
+#include "stage/models.h"
+#include "workers/train/publish.h"
+
+#define AGAIN_MS 60000 /* a verdict that was put and is not seen by then was lost with its transaction */
+
+struct train {
+    const struct stage_def *def;
+    struct models *models; /* NULL: no broker: nothing is trained */
+    struct sign_key *key;
+    struct publish_schemas schemas;
+    struct booster_param *params;
+    int64_t first_at, at_min;
+    int64_t next; /* the boundary that is decided next; INT64_MIN: not known yet */
+    struct job *job;
+    pthread_t thread;
+    _Atomic bool finished;
+    int64_t put_ms; /* 0: not put yet */
+    int64_t retry_ms;
+};
+
+enum status train_check(const struct pipeline *p, const struct stage_def *def, struct error *err)
+{
+    const struct topic *t = &p->topics[def->from[0]];
+
+    if (def->label_from < 0 || def->label_on == NULL)
+        return err_set(err, ERR_FATAL, "stage %s: expected \"label\" with \"from\" and \"on\"", def->name);
+    if (def->n_model_features == 0)
+        return err_set(err, ERR_FATAL, "stage %s: no features to learn from", def->name);
+    for (size_t i = 0; i < def->n_model_features; i++)
+        if (strcmp(def->model_features[i], t->time) == 0 || strcmp(def->model_features[i], def->label_on) == 0)
+            return err_set(err, ERR_FATAL, "stage %s: '%s' is the time or the label's key and no feature", def->name,
+                           def->model_features[i]);
+    return OK;
+}
+
+void train_job(struct job *j, const struct pipeline *p, const struct stage_def *def, const struct model_store *store,
+               struct booster_param *params)
+{
+    const struct routing *r = model_store_routing_last(store, def->model);
+    const struct model_version *v = r ? model_store_version(store, def->model, r->champion) : NULL;
+
+    *j = (struct job){.pipeline = p, .def = def, .params = params, .n_params = def->n_xgboost, .rounds = def->rounds};
+    for (size_t i = 0; i < def->n_xgboost; i++)
+        params[i] = (struct booster_param){def->xgboost[i].name, def->xgboost[i].value};
+    if (v == NULL)
+        return;
+    bytes_append(&j->champion, v->bytes.data, v->bytes.n);
+    j->champion_version = r->champion;
+}
+
+enum status train_open(struct stage *s, void **ret_ctx, struct error *err)
+{
+    struct train *t = xcalloc(1, sizeof(*t));
+    char path[4096];
+
+    *ret_ctx = t;
+    t->def = stage_def(s);
+    t->first_at = t->at_min = t->next = INT64_MIN;
+    if (train_check(stage_pipeline(s), t->def, err) != OK)
+        return err->status;
+    if (t->def->every_ms <= 0)
+        return err_set(err, ERR_FATAL, "stage %s: expected \"every\", got none", t->def->name);
+    if (stage_brokers(s) == NULL)
+        return OK;
+    t->params = xcalloc(t->def->n_xgboost + 1, sizeof(*t->params));
+    models_key_path("secret", path, sizeof(path));
+    if (sign_key_load(path, &t->key, err) != OK || publish_schemas_load(stage_pipeline(s), &t->schemas, err) != OK)
+        return err->status;
+    return models_open(stage_brokers(s), stage_pipeline(s), t->def->model, NULL, &t->models, err);
+}
+
+/* Rows only say where event time begins: a job reads them again from their topic. */
+enum status train_transform(void *ctx, struct rows *in, struct out *outs, struct error *err)
+{
+    struct train *t = ctx;
+
+    (void)outs;
+    (void)err;
+    for (size_t r = 0; r < in->cols->n_rows; r++)
+        if (in->bad[r] == NULL && (t->first_at == INT64_MIN || (t->next == INT64_MIN && in->at[r] < t->first_at)))
+            t->first_at = in->at[r];
+    return OK;
+}
+
+void train_progress(void *ctx, int64_t at_min)
+{
+    struct train *t = ctx;
+
+    t->at_min = at_min;
+}
+
+static void *run_job(void *ctx)
+{
+    struct train *t = ctx;
+
+    job_run(t->job);
+    t->finished = true;
+    return NULL;
+}
+
+static void drop_job(struct train *t)
+{
+    job_done(t->job);
+    free(t->job);
+    t->job = NULL;
+    t->put_ms = 0;
+}
+
+static enum status start_job(struct train *t, struct stage *s, struct error *err)
+{
+    t->job = xmalloc(sizeof(*t->job));
+    train_job(t->job, stage_pipeline(s), t->def, models_store(t->models), t->params);
+    t->job->brokers = stage_brokers(s);
+    t->job->registry = stage_registry(s);
+    t->job->span = schedule_span(t->def, t->next);
+    t->finished = false;
+    if (pthread_create(&t->thread, NULL, run_job, t) != 0) {
+        drop_job(t);
+        return err_set(err, ERR_FATAL, "stage %s: a thread for the training could not be started", t->def->name);
+    }
+    log_info("training", "model=%s boundary_ms=%" PRId64, t->def->model, t->next);
+    return OK;
+}
+
+static enum status put_record(void *ctx, struct view key, const struct schema *schema, struct view body, struct error *err)
+{
+    return stage_put(ctx, MODELS_TOPIC, key, schema, body, err);
+}
+
+/* A finished job's records go into the loop's transaction. */
+static enum status put_job(struct train *t, struct stage *s, struct error *err)
+{
+    const struct job *j = t->job;
+    int64_t created_ms = stage_wall_ms();
+
+    if (t->put_ms == 0)
+        pthread_join(t->thread, NULL);
+    t->put_ms = created_ms;
+    if (j->status == ERR_FATAL)
+        return err_set(err, ERR_FATAL, "train %s: %s", t->def->model, j->err.text);
+    if (j->status == ERR_RETRY) {
+        log_warn("training_again", "model=%s reason=\"%s\"", t->def->model, j->err.text);
+        t->retry_ms = created_ms + 1000;
+        drop_job(t);
+        return OK;
+    }
+    if (j->status == ERR_RECORD) { /* this boundary will never work: that is its verdict */
+        t->job->reason = arena_strdup(&t->job->arena, j->err.text);
+        t->job->trained = false;
+        t->job->status = OK;
+    }
+    log_info("trained", "model=%s boundary_ms=%" PRId64 " outcome=%s rows=%" PRId64 " reason=\"%s\"", t->def->model, t->next,
+             j->trained ? "promoted" : "nothing_to_train", j->record.rows, j->reason ? j->reason : "");
+    return publish(t->job, models_store(t->models), t->key, &t->schemas, created_ms, put_record, s, err);
+}
+
+enum status train_turn(void *ctx, struct stage *s, struct error *err)
+{
+    struct train *t = ctx;
+    size_t n;
+
+    if (t->models == NULL || models_turn(t->models, &n, err) != OK)
+        return t->models ? err->status : OK;
+    if (t->job && !t->finished)
+        return OK;
+    if (t->job && t->put_ms && model_store_verdict(models_store(t->models), t->def->model, t->next)) {
+        drop_job(t); /* decided, and everyone can see it */
+        t->next += t->def->every_ms;
+    } else if (t->job && (t->put_ms == 0 || stage_wall_ms() - t->put_ms > AGAIN_MS)) {
+        return put_job(t, s, err);
+    }
+    if (t->job || t->at_min == INT64_MIN || t->first_at == INT64_MIN || stage_wall_ms() < t->retry_ms)
+        return OK;
+    if (t->next == INT64_MIN)
+        t->next = schedule_first(models_store(t->models), t->def->model, t->def->every_ms, t->first_at);
+    return t->at_min >= t->next ? start_job(t, s, err) : OK;
+}
+
+void train_close(void *ctx)
+{
+    struct train *t = ctx;
+
+    if (t == NULL)
+        return;
+    if (t->job) {
+        if (t->put_ms == 0)
+            pthread_join(t->thread, NULL);
+        drop_job(t);
+    }
+    models_free(t->models);
+    sign_key_free(t->key);
+    publish_schemas_done(&t->schemas);
+    free(t->params);
+    free(t);
+}
