@@ -1,0 +1,264 @@
+/*
+ * test/bench/features.c: the fraud pipeline's 15 features over the published transactions, memory to memory.
+ *
+ * usage: features [TX.csv.zst [REFERENCE.csv]]   With a reference (test/reference/features.py) each row is compared to
+ * it, to 1e-6, and the exit status says whether all were equal. Labels are frauds, known 7 days after; two chained
+ * sets as in pipelines/fraud.json, inputs merged by event time, a label before a transaction of the same time.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "feature/feature.h"
+
+#define DEFAULT_CSV "../shared/data/fraud/handbook_tx.csv.zst"
+#define WEEK_MS ((int64_t)7 * 86400000)
+#define BATCH 1000
+#define N_FEATURES 15
+
+struct tx {
+    int64_t event_ms;
+    double amount;
+    char customer[12], terminal[12];
+    int fraud;
+};
+
+static const char *const spans[] = {"1d", "7d", "30d"};
+static const struct feature_col tx_cols[] = {{"amount", COL_DOUBLE, false, 2}, {"ts", COL_INT, true, -1}};
+static const struct feature_input customer_inputs[] = {{"transactions", tx_cols, 2}};
+static const struct feature_input terminal_inputs[] = {{"labels", tx_cols, 0}, {"enriched", tx_cols, 2}};
+static const struct feature_def customer_defs[] = {
+    {.name = "amount", .expr = "amount"},
+    {.name = "weekend", .expr = "weekday(ts) >= 5"},
+    {.name = "night", .expr = "hour(ts) <= 6"},
+    {.name = "customer_n", .aggregate = "count", .of = "transactions", .over = spans, .n_over = 3},
+    {.name = "customer_mean", .aggregate = "mean", .of = "amount", .over = spans, .n_over = 3},
+};
+static const struct feature_def terminal_defs[] = {
+    {.name = "terminal_n", .aggregate = "count", .of = "enriched", .over = spans, .n_over = 3, .delay = "7d"},
+    {.name = "terminal_frauds", .aggregate = "count", .of = "labels", .over = spans, .n_over = 3},
+    {.name = "terminal_risk", .expr = "coalesce(terminal_frauds / terminal_n, 0)"},
+};
+static const char *const columns[N_FEATURES] = {
+    "amount",           "weekend",       "night",         "customer_n_1d",  "customer_n_7d",    "customer_n_30d",
+    "customer_mean_1d", "customer_mean_7d", "customer_mean_30d", "terminal_n_1d", "terminal_n_7d", "terminal_n_30d",
+    "terminal_risk_1d", "terminal_risk_7d", "terminal_risk_30d"};
+
+struct stage {
+    struct features *f;
+    struct state *state;
+    int64_t at;
+};
+
+static void die(const char *what)
+{
+    fprintf(stderr, "features: %s\n", what);
+    exit(1);
+}
+
+static struct stage make(const struct feature_input *inputs, size_t n_inputs, const struct feature_def *defs, size_t n)
+{
+    struct stage s = {.state = state_new((size_t)2 << 30), .at = INT64_MIN};
+    struct error err;
+
+    if (features_new(inputs, n_inputs, n_inputs - 1, defs, n, &s.f, &err) != OK)
+        die(err.text);
+    return s;
+}
+
+static void apply(struct stage *s, size_t input, struct batch *b, const struct view *keys, const int64_t *ms)
+{
+    const char **bad = arena_zalloc(b->arena, b->n_rows * sizeof(*bad));
+    struct error err;
+
+    if (features_apply(s->f, s->state, input, b, keys, ms, bad, s->at, /* lateness_ms= */ 3600000, 1, &err) != OK)
+        die(err.text);
+    for (size_t r = 0; r < b->n_rows; r++) {
+        if (bad[r] != NULL)
+            die(bad[r]);
+        if (ms[r] > s->at)
+            s->at = ms[r];
+    }
+}
+
+static struct tx *read_csv(const char *path, size_t *ret_n)
+{
+    char command[600], line[256];
+    struct tx *rows = NULL;
+    size_t n = 0, cap = 0;
+    FILE *in;
+
+    snprintf(command, sizeof(command), "zstd -dc '%s'", path);
+    in = popen(command, "r");
+    if (in == NULL || fgets(line, sizeof(line), in) == NULL)
+        die("cannot read the transactions");
+    while (fgets(line, sizeof(line), in) != NULL) {
+        struct tx *t;
+
+        if (n == cap)
+            rows = xrealloc(rows, (cap = cap ? 2 * cap : 65536) * sizeof(*rows));
+        t = &rows[n++];
+        if (sscanf(line, "%*d,%ld,%11[^,],%11[^,],%lf,%d", &t->event_ms, t->customer, t->terminal, &t->amount,
+                   &t->fraud) != 5)
+            die("a line that is no transaction");
+        t->event_ms *= 1000;
+    }
+    pclose(in);
+    *ret_n = n;
+    return rows;
+}
+
+static void give_labels(struct stage *terminal, const struct tx *rows, size_t n, size_t *next, int64_t until_ms,
+                        struct arena *a)
+{
+    struct view keys[BATCH];
+    int64_t ms[BATCH];
+    size_t k = 0;
+
+    for (; *next < n && rows[*next].event_ms + WEEK_MS <= until_ms && k < BATCH; ++*next)
+        if (rows[*next].fraud) {
+            keys[k] = view_str(rows[*next].terminal);
+            ms[k++] = rows[*next].event_ms + WEEK_MS;
+        }
+    if (k > 0) {
+        struct batch b;
+
+        batch_init(&b, a, k);
+        b.n_rows = k;
+        apply(terminal, 0, &b, keys, ms);
+    }
+}
+
+static double value_of(const struct col *c, size_t r)
+{
+    return c->null[r] ? NAN : c->type == COL_DOUBLE ? c->f64[r] : (double)c->i64[r];
+}
+
+static size_t compare(const struct batch *b, FILE *reference)
+{
+    static size_t n_told;
+    const struct col *cols[N_FEATURES];
+    size_t n_bad = 0;
+    char line[512];
+
+    for (size_t c = 0; c < N_FEATURES; c++)
+        if ((cols[c] = batch_col(b, columns[c])) == NULL)
+            die(columns[c]);
+    for (size_t r = 0; r < b->n_rows; r++) {
+        const char *p = fgets(line, sizeof(line), reference);
+        bool bad = false;
+
+        for (size_t c = 0; c < N_FEATURES && p != NULL; c++) {
+            double got = value_of(cols[c], r), want;
+
+            p = strchr(p, ',');
+            want = p == NULL ? NAN : strtod(++p, NULL);
+            if (fabs(want - got) <= 1e-6)
+                continue;
+            bad = true;
+            if (n_told++ < 20)
+                fprintf(stderr, "tx %.*s %s: want %.9g, got %.9g\n", (int)strcspn(line, ","), line, columns[c], want, got);
+        }
+        n_bad += bad || p == NULL;
+    }
+    return n_bad;
+}
+
+/* At most BATCH rows from `from` before the next label is due. */
+static size_t run_batch(struct stage *customer, struct stage *terminal, const struct tx *rows, size_t from, size_t to,
+                        struct arena *a, FILE *reference)
+{
+    struct view keys[BATCH], terminals[BATCH];
+    int64_t ms[BATCH];
+    struct batch b;
+    struct col *amount;
+
+    batch_init(&b, a, BATCH);
+    b.n_rows = to - from;
+    amount = batch_add_col(&b, "amount", COL_DOUBLE);
+    for (size_t r = 0; r < b.n_rows; r++) {
+        keys[r] = view_str(rows[from + r].customer);
+        terminals[r] = view_str(rows[from + r].terminal);
+        ms[r] = rows[from + r].event_ms;
+        amount->f64[r] = rows[from + r].amount;
+    }
+    memcpy(batch_add_col(&b, "ts", COL_INT)->i64, ms, b.n_rows * sizeof(*ms));
+    apply(customer, 0, &b, keys, ms);
+    apply(terminal, 1, &b, terminals, ms);
+    return reference == NULL ? 0 : compare(&b, reference);
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void figure(const char *name, double value, const char *unit)
+{
+    FILE *out;
+
+    printf("%s %.0f %s\n", name, value, unit);
+    mkdir("build", 0777);
+    mkdir("build/bench", 0777);
+    out = fopen("build/bench/features.jsonl", "a");
+    if (out == NULL)
+        return;
+    fprintf(out, "{\"bench\":\"features\",\"name\":\"%s\",\"value\":%.0f,\"unit\":\"%s\"}\n", name, value, unit);
+    fclose(out);
+}
+
+int main(int argc, char **argv)
+{
+    const char *path = argc > 1 ? argv[1] : DEFAULT_CSV;
+    FILE *reference = argc > 2 ? fopen(argv[2], "r") : NULL;
+    struct stage customer = make(customer_inputs, 1, customer_defs, ARRAY_LEN(customer_defs));
+    struct stage terminal = make(terminal_inputs, 2, terminal_defs, ARRAY_LEN(terminal_defs));
+    struct arena a = ARENA_EMPTY;
+    size_t n, n_bad = 0, next_label = 0, equal = 0;
+    struct stat st;
+    struct tx *rows;
+    char head[512];
+    double began;
+
+    if (stat(path, &st) != 0) {
+        printf("features skipped: no data at %s\n", path);
+        return 0;
+    }
+    rows = read_csv(path, &n);
+    if (argc > 2 && (reference == NULL || fgets(head, sizeof(head), reference) == NULL))
+        die("cannot read the reference");
+    began = seconds();
+    for (size_t from = 0, to; from < n; from = to) {
+        size_t due = next_label;
+
+        arena_reset(&a);
+        /* Labels due by this row come first; the batch ends where the next one is due. */
+        while (due < n && (!rows[due].fraud || rows[due].event_ms + WEEK_MS <= rows[from].event_ms))
+            due++;
+        while (next_label < n && rows[next_label].event_ms + WEEK_MS <= rows[from].event_ms)
+            give_labels(&terminal, rows, n, &next_label, rows[from].event_ms, &a);
+        for (to = from + 1; to < n && to < from + BATCH && (due == n || rows[to].event_ms < rows[due].event_ms + WEEK_MS);)
+            to++;
+        n_bad += run_batch(&customer, &terminal, rows, from, to, &a, reference);
+    }
+    if (reference == NULL)
+        figure("features_mem_per_s", (double)n / (seconds() - began), "1/s");
+    figure("features_customer_key_bytes", (double)state_bytes(customer.state) / (double)state_n_keys(customer.state), "B");
+    figure("features_terminal_key_bytes", (double)state_bytes(terminal.state) / (double)state_n_keys(terminal.state), "B");
+    for (size_t i = 1; i < n; i++)
+        equal += rows[i].event_ms == rows[i - 1].event_ms;
+    if (reference != NULL)
+        printf("%zu rows, %zu differ; %zu rows are at the second of the row before them\n", n, n_bad, equal);
+    state_free(customer.state);
+    state_free(terminal.state);
+    features_free(customer.f);
+    features_free(terminal.f);
+    arena_done(&a);
+    free(rows);
+    return n_bad != 0;
+}
