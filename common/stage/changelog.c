@@ -78,11 +78,11 @@ static enum status put_state(struct stage *s, struct task *t, struct view key, u
 enum status changelog_write(struct stage *s, struct task *t, struct error *err)
 {
     struct moment low;
-    struct state_chunk chunk;
+    struct state_chunk chunk = {0};
     size_t spent = 0;
     char at[64];
 
-    while (spent < BUDGET_BYTES && state_next_chunk(t->state, &chunk)) {
+    while ((spent < BUDGET_BYTES || chunk.more) && state_next_chunk(t->state, &chunk)) {
         if (put_state(s, t, chunk.entry->key, chunk.index, chunk.n_chunks, NULL, chunk.bytes, err) != OK)
             return err->status;
         spent += chunk.bytes.n + 64;

@@ -179,11 +179,11 @@ bool state_next_chunk(struct state *s, struct state_chunk *ret_chunk)
 
             if (c != 0 && !(e->dirty[bit_of(c) / 64] >> (bit_of(c) % 64) & 1))
                 continue;
-            *ret_chunk = (struct state_chunk){e, c, n, view_of(e->value + from, size)};
+            *ret_chunk = (struct state_chunk){e, c, n, view_of(e->value + from, size), false};
             s->chunk_next = c + 1;
             for (c++; c < n; c++)
                 if (e->dirty[bit_of(c) / 64] >> (bit_of(c) % 64) & 1)
-                    return true; /* more of this key to come */
+                    return ret_chunk->more = true;
             clean_first(s);
             return true;
         }

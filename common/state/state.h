@@ -50,6 +50,7 @@ struct state_chunk {
     uint32_t index;    /* of this chunk */
     uint32_t n_chunks; /* of the value now */
     struct view bytes;
+    bool more; /* of this key: they belong into the same commit, or a restore would mix two moments */
 };
 bool state_next_chunk(struct state *s, struct state_chunk *ret_chunk);
 /* The oldest `since` among dirty keys, or INT64_MAX when all is clean. */
