@@ -1,6 +1,7 @@
 /* tail: any topic's records for people and programs; schemas by id from millrace.schemas. */
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -52,13 +53,24 @@ static enum status to_file(struct tail *t, const struct schema *schema, struct v
     return container_append(t->file, body, err);
 }
 
+/* A schema is JSON without a frame. */
+static enum status print_raw(struct tail *t, struct view value)
+{
+    if (fwrite(value.data, 1, value.n, stdout) != value.n || fputc('\n', stdout) == EOF || fflush(stdout) != 0)
+        t->piped_out = true;
+    return OK;
+}
+
 static enum status print_one(struct tail *t, const struct reader_msg *m, struct error *err)
 {
     const struct schema *schema;
     struct frame frame;
     json_auto_t *record = NULL;
-    enum status s = frame_parse(m->value, &frame, err);
+    enum status s;
 
+    if (strcmp(t->topic, SCHEMAS_TOPIC) == 0)
+        return print_raw(t, m->value);
+    s = frame_parse(m->value, &frame, err);
     if (s != OK || (schema = schema_of(t, &frame, err)) == NULL)
         return err->status;
     if (t->how == PRINT_AVRO)
@@ -87,6 +99,14 @@ static enum status print_one(struct tail *t, const struct reader_msg *m, struct 
     return OK;
 }
 
+/* `| head -1` ends us although nothing more is written. */
+static bool reader_gone(void)
+{
+    struct pollfd out = {.fd = 1, .events = 0};
+
+    return poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLHUP)) != 0;
+}
+
 static enum status follow(struct tail *t, bool until_end, struct error *err)
 {
     while (t->left != 0 && !t->piped_out && !signals_stopping()) {
@@ -99,6 +119,8 @@ static enum status follow(struct tail *t, bool until_end, struct error *err)
             return s;
         if (end || (m.partition < 0 && until_end && reader_caught_up(t->reader)))
             break;
+        if (m.partition < 0 && reader_gone())
+            t->piped_out = true;
         if (m.partition < 0 || m.value.data == NULL)
             continue; /* a mark or a tombstone */
         s = print_one(t, &m, &bad);
@@ -124,7 +146,7 @@ static bool place(const char *o, int64_t low, int64_t high, int64_t *ret_from)
     else if (strcmp(o, "end") == 0)
         *ret_from = high;
     else if (cli_number(o, LLONG_MIN / 2, LLONG_MAX / 2, &n))
-        *ret_from = n < 0 ? (high + n < low ? low : high + n) : n;
+        *ret_from = n >= 0 ? n : high + n - 1 < low ? low : high + n - 1; /* the last offset is a commit marker */
     else
         return false;
     return true;
