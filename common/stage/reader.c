@@ -115,10 +115,15 @@ enum status reader_partitions(struct reader *r, const char *topic, int *ret_n, s
 enum status reader_bounds(struct reader *r, const char *topic, int partition, int64_t *ret_low, int64_t *ret_high,
                           struct error *err)
 {
-    rd_kafka_resp_err_t code =
-        rd_kafka_query_watermark_offsets(r->client, topic, partition, ret_low, ret_high, ANSWER_MS);
+    const int64_t until_ms = conf_now_ms() + ANSWER_MS;
+    rd_kafka_resp_err_t code;
     char what[300];
 
+    /* A topic that was made a moment ago has no leader for some milliseconds; each try asks the broker, and waits for it. */
+    do
+        code = rd_kafka_query_watermark_offsets(r->client, topic, partition, ret_low, ret_high, ANSWER_MS);
+    while (conf_now_ms() < until_ms && (code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+                                        code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE));
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return OK;
     snprintf(what, sizeof(what), "the bounds of %s/%d", topic, partition);
