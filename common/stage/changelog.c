@@ -211,6 +211,7 @@ enum status changelog_restore(struct stage *s, struct task *t, struct error *err
 {
     struct log_position at[INPUTS_MAX];
     struct restoring re = {.stage = s, .task = t};
+    int64_t progress;
 
     for (size_t i = 0; i < s->n_inputs; i++)
         re.low[i] = INT64_MAX;
@@ -223,8 +224,10 @@ enum status changelog_restore(struct stage *s, struct task *t, struct error *err
         int64_t from = at[i].offset < 0 ? 0 : at[i].offset;
 
         ti->committed = at[i].offset;
-        if (at[i].offset < 0 || sscanf(at[i].metadata, "{\"taken\":%" SCNd64, &ti->n_taken) != 1)
-            ti->n_taken = 0;
+        if (at[i].offset >= 0 &&
+            sscanf(at[i].metadata, "{\"taken\":%" SCNd64 ",\"at\":%" SCNd64, &ti->n_taken, &progress) == 2 &&
+            progress > t->at)
+            t->at = progress; /* a stage without a changelog knows it from nowhere else */
         if (re.found && re.low[i] != INT64_MAX)
             from = re.low[i]; /* never above the committed offset: the lowest not taken when the checkpoint was written */
         ti->next_offset = from;

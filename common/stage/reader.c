@@ -208,6 +208,8 @@ static enum status begin_ranges(struct reader *r, struct error *err)
     }
     drop_batch(r);
     code = rd_kafka_assign(r->client, list);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        code = rd_kafka_resume_partitions(r->client, list); /* finish() paused them, and that outlives an assignment */
     r->changed = false;
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return OK;
