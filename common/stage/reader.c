@@ -208,8 +208,6 @@ static enum status begin_ranges(struct reader *r, struct error *err)
     }
     drop_batch(r);
     code = rd_kafka_assign(r->client, list);
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
-        code = rd_kafka_resume_partitions(r->client, list); /* finish() paused them, and that outlives an assignment */
     r->changed = false;
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return OK;
@@ -231,7 +229,7 @@ static void finish(struct reader *r, struct range *g)
 
     g->done = true;
     rd_kafka_topic_partition_list_add(list, r->topic, g->partition);
-    (void)rd_kafka_pause_partitions(r->client, list);
+    rd_kafka_error_destroy(rd_kafka_incremental_unassign(r->client, list)); /* a pause would outlive the next assignment */
 }
 
 /* Why nothing comes: the first range that is not done says it. */
