@@ -61,6 +61,7 @@ int cli_exec(const char *command, const char *worker, const char *const *args);
 struct scrape {
     bool answers;
     bool ready;
+    int port; /* on 127.0.0.1; 0: not open yet */
     char why[160];
     double taken, lag, event_time_s; /* -1: not said */
 };

@@ -73,6 +73,7 @@ void scrape_worker(const char *http_file, struct scrape *ret)
     if (port < 1 || port > 65535 || (status = get(port, "/ready", page, sizeof(page))) == 0)
         return;
     ret->answers = true;
+    ret->port = port;
     ret->ready = status == 200;
     snprintf(ret->why, sizeof(ret->why), "%.*s", (int)strcspn(body_of(page), "\r\n"), body_of(page));
     if (get(port, "/metrics", page, sizeof(page)) != 200)

@@ -165,16 +165,18 @@ static void show(struct up *u)
         printf("\033[%zuA\033[J", u->lines_shown);
     for (size_t i = 0; i < u->n; i++) {
         struct child *c = &u->children[i];
-        char at[32] = "-", lag[24] = "-";
+        char at[32] = "-", lag[24] = "-", port[40] = "-";
 
         look(c);
         if (c->last.event_time_s > 0)
             text_format_time((int64_t)(c->last.event_time_s * 1000), at);
         if (c->last.lag >= 0)
             snprintf(lag, sizeof(lag), "%.0f", c->last.lag);
-        printf("%-14s %-9s lag %-8s %8.0f records/s  at %-24s restarts %d%s%s\n", c->name,
+        if (c->last.port)
+            snprintf(port, sizeof(port), "http://127.0.0.1:%d", c->last.port);
+        printf("%-14s %-9s lag %-8s %8.0f records/s  at %-24s restarts %d  %s%s%s\n", c->name,
                c->refused ? "refused" : c->pid == 0 ? "down" : c->last.ready ? "ready" : "not ready", lag, c->rate, at,
-               c->restarts, c->last.ready || c->pid == 0 ? "" : "  ", c->last.ready || c->pid == 0 ? "" : c->last.why);
+               c->restarts, port, c->last.ready || c->pid == 0 ? "" : "  ", c->last.ready || c->pid == 0 ? "" : c->last.why);
     }
     u->lines_shown = u->n;
     fflush(stdout);
