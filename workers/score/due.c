@@ -26,10 +26,13 @@ int64_t due_limit(struct due *d, const struct model_store *store, const char *mo
         d->passed = b;
         return INT64_MAX;
     }
-    if (d->held != b) {
+    /* The earliest boundary is waited for first: tasks at different times must not restart each other's clock. */
+    if (d->held <= d->passed || b < d->held) {
         d->held = b;
         d->held_since_ms = wall_ms;
     }
+    if (b > d->held)
+        return b + d->lag_ms;
     if (wall_ms - d->held_since_ms < d->wait_ms)
         return b + d->lag_ms;
     *ret_gave_up = true;
