@@ -19,6 +19,7 @@ static void check_writers(struct loader *l)
                 fault(l, path_key(l, l->stages[i].path, "to"),
                       "expected a topic that no other stage writes, got '%s', which stage '%s' writes", p->topics[t].name,
                       p->stages[first[t]].name);
+                l->topics[t].doubtful = true;
                 continue;
             }
             first[t] = (int)i;
@@ -31,38 +32,47 @@ static void check_writers(struct loader *l)
             l->topics[s->label_from].n_uses++;
     }
     for (size_t t = 0; t < p->n_topics; t++)
-        if (l->topics[t].n_uses == 0)
+        if (l->topics[t].n_uses == 0 && !l->writers_unknown)
             fault(l, l->topics[t].path, "expected a stage that reads or writes it, got none");
 }
 
-/* Says the way round when it comes back to a stage that it is on. */
-static void search_cycle(struct loader *l, int stage, const char *way)
+/* way: the n_way stages from which it came, in order. Says the way round when it comes back to one of them. */
+static void search_cycle(struct loader *l, int stage, int *way, size_t n_way)
 {
     struct pipeline *p = l->p;
     struct stage_def *s = &p->stages[stage];
     struct stage_more *more = &l->stages[stage];
 
-    way = way ? arena_printf(l->arena, "%s -> %s", way, s->name) : s->name;
-    if (more->visit == 1)
-        fault(l, path_key(l, more->path, "from"), "expected a way without a circle, got %s", way);
+    if (more->visit == 1) {
+        const char *round = s->name;
+        size_t begin = n_way;
+
+        while (way[begin - 1] != stage)
+            begin--;
+        for (; begin < n_way; begin++)
+            round = arena_printf(l->arena, "%s -> %s", round, p->stages[way[begin]].name);
+        fault(l, path_key(l, more->path, "from"), "expected a way without a circle, got %s -> %s", round, s->name);
+    }
     if (more->visit != 0)
         return;
     more->visit = 1;
+    way[n_way++] = stage;
     for (size_t k = 0; k < s->n_to; k++)
-        for (size_t i = 0; i < p->n_stages; i++)
+        for (size_t i = 0; p->topics[s->to[k]].writer == stage && i < p->n_stages; i++)
             for (size_t j = 0; j < p->stages[i].n_from; j++)
                 if (p->stages[i].from[j] == s->to[k])
-                    search_cycle(l, (int)i, way);
+                    search_cycle(l, (int)i, way, n_way);
     more->visit = 2;
 }
 
 void check_graph(struct loader *l)
 {
     struct pipeline *p = l->p;
+    int *way = arena_alloc(l->arena, (p->n_stages + 1) * sizeof(*way));
 
     check_writers(l);
     for (size_t i = 0; i < p->n_stages; i++)
-        search_cycle(l, (int)i, NULL);
+        search_cycle(l, (int)i, way, 0);
     for (size_t t = 0; t < p->n_topics; t++) {
         static const char *const outside_only[] = {"lateness", "time.min", "time.ahead"};
 

@@ -18,6 +18,7 @@ struct topic_more {
     const json_t *json;
     const char *path;
     bool broken;     /* its schema is not known */
+    bool doubtful;   /* what a fault upstream leaves unknown of it (its key, its writer) is no fault of its own */
     bool ingested;   /* an ingest stage writes it */
     bool done;       /* its schema is resolved, or never will be */
     int n_uses;      /* stages that read or write it */
@@ -38,6 +39,7 @@ struct loader {
     const char *file;
     const char *schemas; /* folder */
     struct bytes *faults;
+    bool writers_unknown; /* some stage does not say what it writes: a topic without writer may be its */
     struct topic_more *topics; /* as p->topics */
     struct stage_more *stages; /* as p->stages */
     const char *texts[2 * SCHEMAS_MAX]; /* schemas read so far: name, text */

@@ -143,6 +143,11 @@ static void resolve_stage(struct loader *l, size_t stage)
         resolve_alert(l, stage);
     for (size_t k = 0; k < s->n_to; k++) {
         l->topics[s->to[k]].done = true;
+        if (more->broken)
+            l->topics[s->to[k]].doubtful = true;
+        for (size_t i = 0; i < s->n_from; i++)
+            if (l->topics[s->from[i]].doubtful)
+                l->topics[s->to[k]].doubtful = true;
         if (more->broken && l->p->topics[s->to[k]].schema == NULL)
             l->topics[s->to[k]].broken = true;
     }
@@ -203,6 +208,8 @@ static void load_all(struct loader *l, const json_t *root)
     load_kafka(l, json_object_get(root, "kafka"));
     load_topics(l, root);
     load_stages(l, root);
+    if (l->p->n_stages == 0 || l->p->n_topics == 0) /* that was said; all else rests on both */
+        return;
     check_graph(l);
     resolve_stages(l);
 }

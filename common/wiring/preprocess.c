@@ -82,16 +82,54 @@ static const struct feature_input *stage_inputs(struct loader *l, const struct s
     return inputs;
 }
 
+/* The definition that a message of features_new begins with ("feature 'x': ..."), and where the rest begins. */
+static size_t faulty(const struct feature_def *defs, size_t n, const char *text, const char **ret_why)
+{
+    static const char head[] = "feature '";
+
+    for (size_t i = 0; i < n && strncmp(text, head, strlen(head)) == 0; i++) {
+        const char *name = text + strlen(head);
+        size_t n_name = strlen(defs[i].name);
+
+        if (strncmp(name, defs[i].name, n_name) == 0 && strncmp(name + n_name, "': ", 3) == 0) {
+            *ret_why = name + n_name + 3;
+            return i;
+        }
+    }
+    return n;
+}
+
+/* features_new stops at the first fault. The next one is found without the definition that had it; what then fails
+ * only because it names a definition that was left out is not said. */
 static bool compile(struct loader *l, struct stage_def *s, struct at at)
 {
     const struct feature_input *inputs = stage_inputs(l, s);
+    struct feature_def *defs = arena_copy(l->arena, s->features, s->n_features * sizeof(*defs));
+    const char **out = arena_alloc(l->arena, s->n_features * sizeof(*out));
+    const char *path = path_key(l, at.path, "features"), *why;
+    size_t n = s->n_features, n_out = 0;
     struct error err;
-    const char *path = path_key(l, at.path, "features");
 
-    if (features_new(inputs, s->n_from, (size_t)s->emit, s->features, s->n_features, &s->compiled, &err) == OK)
+    while (n > 0 && features_new(inputs, s->n_from, (size_t)s->emit, defs, n, &s->compiled, &err) != OK) {
+        size_t i = faulty(defs, n, err.text, &why);
+        bool follows = false;
+
+        s->compiled = NULL;
+        if (i == n) {
+            fault(l, path, "expected features that compile, got: %s", err.text);
+            return false;
+        }
+        for (size_t k = 0; k < n_out; k++)
+            follows = follows || strstr(why, arena_printf(l->arena, "'%s'", out[k])) != NULL;
+        if (!follows)
+            fault(l, path_key(l, path, defs[i].name), "expected a feature that compiles, got: %s", why);
+        out[n_out++] = defs[i].name;
+        memmove(&defs[i], &defs[i + 1], (--n - i) * sizeof(*defs));
+    }
+    if (n_out == 0)
         return true;
+    features_free(s->compiled);
     s->compiled = NULL;
-    fault(l, path, "expected features that compile, got: %s", err.text);
     return false;
 }
 

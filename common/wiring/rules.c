@@ -67,7 +67,7 @@ static void check_rule_key(struct loader *l, const struct stage_def *s, struct a
 {
     const char *key = broken ? NULL : l->topics[s->from[0]].key;
 
-    if (broken)
+    if (broken || l->topics[s->from[0]].doubtful)
         return;
     if (r->key && key && strcmp(r->key, key) != 0)
         fault(l, path_key(l, at.path, "key"), "expected '%s', the field that partitions '%s', got '%s'%s", key,

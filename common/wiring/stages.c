@@ -20,9 +20,11 @@ static void find_topics(struct loader *l, struct stage_more *more, const char *k
             topics[found++] = t;
             continue;
         }
+        more->broken = true;
+        if (l->p->n_topics == 0) /* that was said */
+            continue;
         fault(l, is_list ? path_index(l, path, i) : path, "expected a topic under $.topics, got '%s'%s", names[i],
               hint(l, names[i], topic_names(l), l->p->n_topics));
-        more->broken = true;
     }
     *ret_topics = topics;
     *ret_n = found;
@@ -52,6 +54,8 @@ static void load_from(struct loader *l, struct stage_def *s, struct stage_more *
                 s->emit = (int)i;
                 found = true;
             }
+        if (more->broken) /* one of the inputs is not known: this may be it */
+            return;
         if (emit && !found)
             fault(l, path, "expected one of the stage's inputs, got '%s'%s", emit, hint(l, emit, names, n));
         else if (emit == NULL && n > 1 && !json_object_get(more->json, "emit_on"))
@@ -72,8 +76,12 @@ static void load_to(struct loader *l, struct stage_def *s, struct stage_more *mo
 
     if (strcmp(s->worker, "train") == 0)
         return;
-    if (read_names(l, (struct at){more->json, more->path}, "to", /* required= */ true, &names, &n))
-        find_topics(l, more, "to", names, n, &s->to, &s->n_to);
+    if (!read_names(l, (struct at){more->json, more->path}, "to", /* required= */ true, &names, &n)) {
+        l->writers_unknown = true;
+        return;
+    }
+    find_topics(l, more, "to", names, n, &s->to, &s->n_to);
+    l->writers_unknown = l->writers_unknown || s->n_to < n;
 }
 
 static void load_stage(struct loader *l, struct stage_def *s, struct stage_more *more)
@@ -126,7 +134,7 @@ static void load_label_topic(struct loader *l, struct stage_def *s, struct stage
     if (from == NULL)
         return;
     s->label_from = find_topic(l, from);
-    if (s->label_from < 0)
+    if (s->label_from < 0 && l->p->n_topics > 0)
         fault(l, path_key(l, at.path, "from"), "expected a topic under $.topics, got '%s'%s", from,
               hint(l, from, topic_names(l), l->p->n_topics));
 }
@@ -155,6 +163,7 @@ void load_stages(struct loader *l, const json_t *root)
         if (!name_ok(name))
             fault(l, more->path, "expected a stage's name of at most 60 small letters, digits, _ or -, beginning with a letter");
         load_stage(l, s, more);
+        l->writers_unknown = l->writers_unknown || s->worker[0] == '\0';
         if (strcmp(s->worker, "train") == 0)
             load_label_topic(l, s, more);
     }

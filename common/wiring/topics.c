@@ -195,31 +195,41 @@ void check_key_and_time(struct loader *l, size_t topic)
     }
     if (t->time) {
         const char *path = path_key(l, more->path, "time");
+        const char *time = t->time;
 
-        type = field_type(t->schema, t->time);
+        type = field_type(t->schema, time);
+        if (type == NULL || !is_time_field(type))
+            t->time = NULL; /* so that no output inherits the fault */
         if (type == NULL)
-            fault(l, path, "expected a field of the topic's schema, got '%s'%s", t->time,
-                  field_hint(l, t->schema, t->time));
+            fault(l, path, "expected a field of the topic's schema, got '%s'%s", time,
+                  field_hint(l, t->schema, time));
         else if (!is_time_field(type))
-            fault(l, path, "expected a field of logicalType timestamp-millis or timestamp-micros, got '%s'", t->time);
+            fault(l, path, "expected a field of logicalType timestamp-millis or timestamp-micros, got '%s'", time);
     }
     more->key = t->key ? t->key : more->key;
+}
+
+/* A key that is there with a wrong value was said when it was read. */
+static void need(struct loader *l, size_t topic, const char *key, const char *what)
+{
+    if (json_object_get(l->topics[topic].json, key) == NULL)
+        fault(l, path_key(l, l->topics[topic].path, key), "expected %s, got nothing", what);
 }
 
 void check_outside_topic(struct loader *l, size_t topic)
 {
     struct topic *t = &l->p->topics[topic];
     struct topic_more *more = &l->topics[topic];
+    bool whole = t->schema_name && t->key && t->time && t->partitions != 0;
 
-    if (t->schema_name == NULL)
-        fault(l, path_key(l, more->path, "schema"), "expected a schema's name, for no stage derives this topic, got nothing");
-    if (t->key == NULL)
-        fault(l, path_key(l, more->path, "key"), "expected the field that partitions it, got nothing");
-    if (t->time == NULL)
-        fault(l, path_key(l, more->path, "time"), "expected the field that holds the event time, got nothing");
-    if (t->partitions == 0)
-        fault(l, path_key(l, more->path, "partitions"), "expected a whole number from 1 to %d, got nothing", PARTITIONS_MAX);
+    if (json_is_object(more->json) && !more->doubtful && (whole || more->ingested || !l->writers_unknown)) {
+        need(l, topic, "schema", "a schema's name, for no stage derives this topic");
+        need(l, topic, "key", "the field that partitions it");
+        need(l, topic, "time", "the field that holds the event time");
+        need(l, topic, "partitions", arena_printf(l->arena, "a whole number from 1 to %d", PARTITIONS_MAX));
+    }
     more->broken = more->broken || t->schema == NULL;
+    more->doubtful = more->doubtful || !whole;
     check_key_and_time(l, topic);
     more->done = true;
 }
