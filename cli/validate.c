@@ -33,7 +33,7 @@ static void print_stage(const struct pipeline *p, const struct stage_def *s)
         print_names(p, s->to, s->n_to);
     }
     if (s->compiled)
-        printf("  (%zu feature columns, set %s)", features_n_cols(s->compiled), features_fingerprint(s->compiled));
+        printf("  (%zu feature columns, set %s)", features_n_cols(s->compiled), s->feature_set);
     if (s->model)
         printf("  (model %s, %zu columns)", s->model, s->n_model_features);
     if (s->n_rules > 0)

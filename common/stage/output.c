@@ -161,7 +161,7 @@ static void put_lineage(struct stage *s, const struct task *t, const struct rows
     struct view model = in_view(in->cols, "lineage.model.name", row);
     int64_t version = in_int(in->cols, "lineage.model.version", row, -1);
     int64_t routing = in_int(in->cols, "lineage.routing", row, -1);
-    const char *own_set = s->def->compiled ? features_fingerprint(s->def->compiled) : NULL;
+    const char *own_set = s->def->compiled ? s->def->feature_set : NULL;
 
     if (input->outside)
         put_position(b, view_str(topic), p->rec.partition, p->rec.offset);

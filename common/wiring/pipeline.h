@@ -50,7 +50,7 @@ struct stage_def {
     int64_t every_ms, window_ms, holdout_ms, model_lag_ms; /* "model.lag", default 1h */
     struct setting *xgboost; size_t n_xgboost; int rounds; /* "rounds" apart */
     const char **model_features; size_t n_model_features; /* columns, families expanded, train and its score; default: all features of upstream preprocess stages */
-    const char *feature_set; /* preprocess: of its own; train and score: of the last preprocess stage before */
+    const char *feature_set; /* preprocess: fingerprint of its features and those of the stages before; train and score: of the last preprocess stage before */
     /* score */
     int explain_top; const char *explain_when; /* 0: none */
     int64_t model_wait_ms; /* "model.wait", default 1 min */

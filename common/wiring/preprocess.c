@@ -182,6 +182,39 @@ static bool is_passed_on(struct loader *l, const struct stage_def *s, struct at 
     return is_field;
 }
 
+/* Of the last preprocess stage before a topic; NULL: none. */
+static const char *set_before(const struct loader *l, int topic)
+{
+    const struct pipeline *p = l->p;
+
+    for (size_t hops = 0; p->topics[topic].writer >= 0 && hops < p->n_stages; hops++) {
+        const struct stage_def *s = &p->stages[p->topics[topic].writer];
+
+        if (s->compiled || s->n_from == 0)
+            return s->feature_set;
+        topic = s->from[s->emit];
+    }
+    return NULL;
+}
+
+/* The feature set of a stage behind others stands for theirs too, or a definition that changes upstream would go unseen:
+ * FNV-1a over the sets of the stages before it and its own. The first stage's is its own. */
+static const char *chained_set(struct loader *l, const struct stage_def *s)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    const char *own = features_fingerprint(s->compiled);
+    bool chained = false;
+
+    for (size_t i = 0; i <= s->n_from; i++) {
+        const char *set = i == s->n_from ? own : set_before(l, s->from[i]);
+
+        for (const char *c = set; c && *c; c++)
+            hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
+        chained = chained || (set && i < s->n_from);
+    }
+    return chained ? arena_printf(l->arena, "%016llx", (unsigned long long)hash) : own;
+}
+
 void resolve_preprocess(struct loader *l, size_t stage)
 {
     struct stage_def *s = &l->p->stages[stage];
@@ -195,7 +228,7 @@ void resolve_preprocess(struct loader *l, size_t stage)
         more->broken = true;
         return;
     }
-    s->feature_set = features_fingerprint(s->compiled);
+    s->feature_set = chained_set(l, s);
     cols = features_cols(s->compiled);
     made = arena_alloc(l->arena, features_n_cols(s->compiled) * sizeof(*made));
     for (size_t i = 0; i < features_n_cols(s->compiled); i++)

@@ -204,10 +204,26 @@ static void a_model_takes_its_families_in_the_order_asked_for(void **state)
     for (size_t i = 0; i < ARRAY_LEN(want); i++)
         assert_string_equal(learn->model_features[i], want[i]);
     assert_ptr_equal(rate->model_features, learn->model_features);
-    assert_string_equal(learn->feature_set, features_fingerprint(pipeline_stage(p, "site")->compiled));
+    assert_string_equal(learn->feature_set, pipeline_stage(p, "site")->feature_set);
     assert_string_equal(rate->feature_set, learn->feature_set);
     assert_int_equal(learn->rounds, 100);
     assert_true(learn->label_value == 1 && learn->label_absent == 0 && learn->label_after_ms == 7 * 86400000LL);
+    pipeline_free(p);
+}
+
+/* whole-other.json differs in one definition of the first of two stages. */
+static void a_definition_upstream_changes_every_feature_set_behind_it(void **state)
+{
+    struct pipeline *p = load("test/data/valid/pipeline/whole.json");
+    struct pipeline *other = load("test/data/valid/pipeline/whole-other.json");
+    static const char *const stages[] = {"meter", "site", "learn", "rate"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(stages); i++)
+        assert_string_not_equal(pipeline_stage(p, stages[i])->feature_set, pipeline_stage(other, stages[i])->feature_set);
+    assert_string_equal(features_fingerprint(pipeline_stage(p, "site")->compiled),
+                        features_fingerprint(pipeline_stage(other, "site")->compiled));
+    pipeline_free(other);
     pipeline_free(p);
 }
 
@@ -303,6 +319,7 @@ int main(void)
         cmocka_unit_test(outputs_inherit_partitions_time_and_marks),
         cmocka_unit_test(a_derived_schema_is_the_input_the_features_and_lineage),
         cmocka_unit_test(a_model_takes_its_families_in_the_order_asked_for),
+        cmocka_unit_test(a_definition_upstream_changes_every_feature_set_behind_it),
         cmocka_unit_test(the_fraud_pipeline_and_the_shared_schemas_are_whole),
         cmocka_unit_test(the_nearest_name_is_the_one_with_the_fewest_slips),
         cmocka_unit_test(the_page_holds_every_key_word_for_word),
