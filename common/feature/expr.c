@@ -155,6 +155,7 @@ static struct node *parse_call(struct parser *s, const char *name, size_t len, c
 static struct node *parse_name(struct parser *s)
 {
     const char *at = s->p;
+    const struct feature_col *col;
     const char *nearest;
     struct node *n;
     char name[256], what[600];
@@ -175,15 +176,16 @@ static struct node *parse_name(struct parser *s)
         n->is_null = name[0] == 'n';
         return n;
     }
-    n = new_node(s, OP_COL, COL_DOUBLE);
-    n->col = s->resolve(s->ctx, name);
-    if (n->col && n->col->type <= COL_STRING) {
-        n->type = n->col->type;
+    col = s->resolve(s->ctx, name);
+    if (col && col->type <= COL_STRING) {
+        n = new_node(s, OP_COL, col->type);
+        n->col = *col;
+        n->col.name = arena_strdup(s->arena, col->name);
         return n;
     }
     nearest = s->nearest(s->ctx, name);
-    if (n->col)
-        snprintf(what, sizeof(what), "'%s' is %s, which expressions cannot use", name, col_type_name(n->col->type));
+    if (col)
+        snprintf(what, sizeof(what), "'%s' is %s, which expressions cannot use", name, col_type_name(col->type));
     else if (nearest)
         snprintf(what, sizeof(what), "no field or feature '%s'; did you mean '%s'?", name, nearest);
     else
@@ -388,13 +390,13 @@ void expr_free(struct expr *e)
 
 const struct feature_col *expr_column(const struct expr *e)
 {
-    return e->root->op == OP_COL ? e->root->col : NULL;
+    return e->root->op == OP_COL ? &e->root->col : NULL;
 }
 
 static bool node_needs(const struct node *n, const char *col)
 {
     if (n->op == OP_COL)
-        return strcmp(n->col->name, col) == 0;
+        return strcmp(n->col.name, col) == 0;
     for (size_t i = 0; i < n->n_args; i++)
         if (node_needs(n->args[i], col))
             return true;

@@ -182,10 +182,10 @@ static enum status eval(const struct node *n, const struct batch *in, struct col
     struct col args[ARGS_MAX];
 
     if (n->op == OP_COL) {
-        const struct col *col = batch_col(in, n->col->name);
+        const struct col *col = batch_col(in, n->col.name);
 
         if (col == NULL || col->type != n->type)
-            return err_set(err, ERR_FATAL, "no column '%s' of type %s", n->col->name, col_type_name(n->type));
+            return err_set(err, ERR_FATAL, "no column '%s' of type %s", n->col.name, col_type_name(n->type));
         *c = *col;
         return OK;
     }

@@ -22,7 +22,7 @@ struct function {
 struct node {
     enum op op;
     enum col_type type;
-    const struct feature_col *col; /* OP_COL */
+    struct feature_col col; /* OP_COL: the expression's own copy */
     bool is_null;                  /* OP_CONST */
     int64_t i64;
     double f64;

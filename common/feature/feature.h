@@ -66,7 +66,7 @@ enum status features_apply(const struct features *f, struct state *s, size_t inp
                            const struct view *keys, const int64_t *event_ms, const char **bad, int64_t at,
                            int64_t lateness_ms, int64_t commit, struct error *err);
 
-/* One expression over the columns of a batch (rules, "when" conditions). */
+/* One expression over the columns of a batch (rules, "when" conditions). cols are not kept. */
 struct expr;
 enum status expr_new(const char *text, const struct feature_col *cols, size_t n_cols, struct expr **ret_expr,
                      enum col_type *ret_type, struct error *err);

@@ -139,7 +139,7 @@ static enum status add_expr(struct features *f, const struct feature_def *d, con
     scope->over = over;
     if (expr_compile(d->expr, scope_resolve, scope_nearest, scope, &e, &type, err) != OK)
         return err_wrap(err, "feature '%s'", d->name);
-    if (input && expr_column(e) != input) {
+    if (input && (expr_column(e) == NULL || strcmp(expr_column(e)->name, input->name) != 0)) {
         expr_free(e);
         return err_set(err, ERR_FATAL, "feature '%s': the topic has a field of that name; choose another name", d->name);
     }

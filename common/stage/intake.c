@@ -210,8 +210,9 @@ static enum status probe(struct stage *s, struct task *t, struct pending *p, int
         return err_set(err, ERR_RECORD, "lineage: task %" PRId64 " of %" PRId64 " cannot be", row.cols[PROBE_TASK].i64[0],
                        row.cols[PROBE_TASKS].i64[0]);
     p->at = row.cols[PROBE_AT].i64[0];
-    if (!s->worker->stateless_order)
-        p->task = (int)row.cols[PROBE_TASK].i64[0];
+    if (s->worker->stateless_order)
+        return OK; /* one channel: the partition's own order */
+    p->task = (int)row.cols[PROBE_TASK].i64[0];
     *ret_tasks = (int)row.cols[PROBE_TASKS].i64[0];
     return OK;
 }
