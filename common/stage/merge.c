@@ -140,13 +140,12 @@ int64_t merge_at(const struct merge *m)
 {
     int64_t at = INT64_MAX;
 
-    if (m->ended && m->n_pending == 0)
-        return INT64_MAX;
-    if (m->tasks == 0)
+    if (m->tasks == 0 && !m->ended)
         return INT64_MIN;
     for (size_t i = 0; i < m->n_channels; i++) {
         const struct channel *c = &m->channels[i];
-        int64_t least = c->n != 0 ? c->ring[c->head].at : c->idle || c->task == CHANNEL_FOREIGN ? INT64_MAX : c->at;
+        bool silent = m->ended || c->idle || c->task == CHANNEL_FOREIGN;
+        int64_t least = c->n != 0 ? c->ring[c->head].at : silent ? INT64_MAX : c->at;
 
         if (least < at)
             at = least;

@@ -214,8 +214,10 @@ static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, si
         pending[n++] = merge_pop(&t->inputs[input].merge, p);
     }
     *ret_n = n;
-    if (n == 0)
+    if (n == 0) {
+        arena_reset(&s->batch);
         return OK;
+    }
     batch_init(&cols, &s->batch, n);
     decode_begin(s->inputs[rows.input].wants, s->inputs[rows.input].n_wants, &cols);
     cols.n_rows = n;

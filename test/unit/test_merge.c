@@ -146,6 +146,24 @@ static void any_interleaving_is_released_in_sorted_order(void **state)
     }
 }
 
+static void an_ended_input_is_as_far_as_what_it_still_holds(void **state)
+{
+    struct pending one = record(1, 50, 0);
+    struct merge m;
+    int waits;
+
+    (void)state;
+    merge_init(&m, TASKS);
+    assert_true(merge_at(&m) == INT64_MIN);
+    merge_push(&m, &one);
+    assert_true(merge_at(&m) == INT64_MIN); /* the others have not been heard of */
+    m.ended = true;
+    assert_true(merge_at(&m) == 50);
+    (void)merge_pop(&m, merge_head(&m, &waits));
+    assert_true(merge_at(&m) == INT64_MAX);
+    merge_done(&m, drop, NULL);
+}
+
 static void a_mark_that_lies_is_no_mark(void **state)
 {
     struct bytes b = BYTES_EMPTY;
@@ -170,6 +188,7 @@ int main(void)
         cmocka_unit_test(a_record_waits_until_every_other_channel_is_beyond_it),
         cmocka_unit_test(nobody_waits_for_an_idle_channel_until_its_next_record),
         cmocka_unit_test(any_interleaving_is_released_in_sorted_order),
+        cmocka_unit_test(an_ended_input_is_as_far_as_what_it_still_holds),
         cmocka_unit_test(a_mark_that_lies_is_no_mark),
     };
 
