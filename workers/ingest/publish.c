@@ -9,6 +9,7 @@
 #include "ops/signals.h"
 #include "stage/kafka.h"
 #include "stage/stage.h"
+#include "wire/container.h"
 #include "wire/frame.h"
 #include "wire/plan.h"
 #include "workers/ingest/source.h"
@@ -18,7 +19,7 @@
 #define BAD_SHOWN 10
 
 struct publish {
-    const char *brokers, *topic_name, *format_name, *source_name, *args[3];
+    const char *brokers, *topic_name, *format_name, *source_name, *out, *args[3];
     int n_args;
     bool again;
     enum source_format format;
@@ -29,6 +30,7 @@ struct publish {
     struct schema *state_schema;
     struct source *source;
     struct writer *writer;
+    struct container_writer *file; /* --out: in the broker's place */
     struct decode_plan *plan; /* key and time of a body */
     struct want wants[2];
     size_t n_wants;
@@ -43,8 +45,8 @@ struct publish {
 static int usage(void)
 {
     fputs("usage: ingest PIPELINE STAGE --publish TOPIC FILE|- [--format csv|jsonl|avro] [--source NAME] [--again]\n"
-          "              [--brokers HOST:PORT]\n"
-          "example: ingest pipelines/fraud.json intake --publish transactions tx.csv\n", stderr);
+          "              [--brokers HOST:PORT | --out FILE]   (--out: an Avro container file in the topic's place; no broker)\n"
+          "example: ingest pipelines/fraud.json intake --publish transactions tx.csv --out transactions.avro\n", stderr);
     return 2;
 }
 
@@ -62,13 +64,13 @@ static bool read_options(struct publish *p, int argc, char **argv)
     static const struct option longs[] = {
         {"publish", required_argument, NULL, 'p'}, {"format", required_argument, NULL, 'f'},
         {"source", required_argument, NULL, 's'},  {"again", no_argument, NULL, 'a'},
-        {"brokers", required_argument, NULL, 'b'}, {0},
+        {"brokers", required_argument, NULL, 'b'}, {"out", required_argument, NULL, 'o'}, {0},
     };
     int c;
 
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         const char **to = c == 'p' ? &p->topic_name : c == 'f' ? &p->format_name : c == 's' ? &p->source_name
-                          : c == 'b' ? &p->brokers : NULL;
+                          : c == 'b' ? &p->brokers : c == 'o' ? &p->out : NULL;
 
         if (to)
             *to = optarg;
@@ -115,7 +117,8 @@ static enum status name_source(struct publish *p, struct error *err)
         snprintf(p->name, sizeof(p->name), "stdin");
     else if (realpath(p->args[2], p->name) == NULL)
         return err_set(err, ERR_FATAL, "%s: no such file, or it cannot be read", p->args[2]);
-    if (!p->resumable)
+    p->resumable = p->resumable && p->out == NULL;
+    if (!p->resumable && p->out == NULL)
         fputs("ingest: standard input cannot be resumed after a kill; --source NAME makes it so\n", stderr);
     return OK;
 }
@@ -171,6 +174,11 @@ static enum status open_broker(struct publish *p, struct error *err)
     return st;
 }
 
+static enum status open_topic(struct publish *p, struct error *err)
+{
+    return p->out ? container_create(p->out, p->topic->schema, &p->file, err) : open_broker(p, err);
+}
+
 static enum status open_plan(struct publish *p, struct error *err)
 {
     struct want leaves[512];
@@ -200,7 +208,7 @@ static enum status commit(struct publish *p, struct error *err)
         if (writer_put(p->writer, p->changelog, 0, view_str(p->name), view_of(p->value.data, p->value.n), err) != OK)
             return err->status;
     }
-    if (writer_commit(p->writer, err) != OK)
+    if (p->writer && writer_commit(p->writer, err) != OK)
         return err_wrap(err, "commit (run it again: it goes on where it had committed)");
     p->published += p->in_txn;
     p->in_txn = 0;
@@ -244,6 +252,8 @@ static enum status put(struct publish *p, struct view body, struct error *err)
     }
     if (key && k.n == 0)
         return err_set(err, ERR_RECORD, "key: field '%s' is empty", p->topic->key);
+    if (p->file)
+        return container_append(p->file, body, err);
     bytes_clear(&p->value);
     frame_put(&p->value, schema_id(p->topic->schema));
     bytes_append(&p->value, body.data, body.n);
@@ -283,6 +293,14 @@ static enum status run(struct publish *p, struct error *err)
     return commit(p, err);
 }
 
+static enum status close_file(struct publish *p, struct error *err)
+{
+    enum status st = p->file ? container_finish(p->file, err) : OK;
+
+    p->file = NULL;
+    return st;
+}
+
 static enum status start(struct publish *p, struct bytes *faults, struct error *err)
 {
     const struct schema *s;
@@ -292,7 +310,7 @@ static enum status start(struct publish *p, struct bytes *faults, struct error *
         return err->status;
     s = p->topic->schema;
     p->brokers = kafka_brokers(p->brokers);
-    if (source_open(p->path, p->format, s, &p->source, err) != OK || open_plan(p, err) != OK || open_broker(p, err) != OK ||
+    if (source_open(p->path, p->format, s, &p->source, err) != OK || open_plan(p, err) != OK || open_topic(p, err) != OK ||
         signals_start(err) != OK)
         return err->status;
     return p->done.bytes ? source_skip(p->source, &p->done, err) : OK;
@@ -300,6 +318,9 @@ static enum status start(struct publish *p, struct bytes *faults, struct error *
 
 static void finish(struct publish *p)
 {
+    struct error ignored;
+
+    (void)close_file(p, &ignored);
     source_close(p->source);
     writer_free(p->writer);
     decode_plan_free(p->plan);
@@ -327,6 +348,8 @@ int publish_main(int argc, char **argv)
     before = p->done.records;
     if (st == OK)
         st = run(p, &err);
+    if (st == OK)
+        st = close_file(p, &err);
     ms = stage_wall_ms() - begun_ms;
     if (faults.n)
         fwrite(faults.data, 1, faults.n, stderr);
@@ -335,8 +358,8 @@ int publish_main(int argc, char **argv)
     if (st == OK && before && p->published == 0 && p->refused == 0)
         printf("already published: %" PRId64 " records\n", before);
     else if (p->topic)
-        printf("%" PRId64 " published, %" PRId64 " refused, %" PRId64 " records/s\n", p->published, p->refused,
-               p->published * 1000 / (ms > 0 ? ms : 1));
+        fprintf(p->out ? stderr : stdout, "%" PRId64 " published, %" PRId64 " refused, %" PRId64 " records/s\n", p->published,
+                p->refused, p->published * 1000 / (ms > 0 ? ms : 1));
     code = st == OK && p->refused == 0 ? 0 : p->topic == NULL ? 2 : 1;
     bytes_done(&faults);
     finish(p);
