@@ -265,6 +265,28 @@ static enum status run(struct job *j, struct scan *s, struct data *d, int64_t fr
     return st == OK ? OK : err_wrap(err, "read %s", s->topic->broker_name);
 }
 
+enum status read_first(struct job *j, int64_t *ret_at, struct error *err)
+{
+    const struct topic *t = &j->pipeline->topics[j->def->from[0]];
+    const struct want wants[] = {{"lineage.at", COL_INT}};
+    struct scan *s = arena_zalloc(&j->arena, sizeof(*s));
+    int64_t low, high, at;
+    enum status st;
+
+    *ret_at = INT64_MAX;
+    *s = (struct scan){.job = j, .topic = t, .wants = wants, .n_wants = 1};
+    st = scan_open(s, err);
+    for (int p = 0; st == OK && p < s->n_partitions; p++) {
+        st = reader_bounds(s->reader, t->broker_name, p, &low, &high, err);
+        if (st == OK)
+            st = at_of(s, p, low, high, &at, err);
+        if (st == OK && at < *ret_at)
+            *ret_at = at;
+    }
+    scan_close(s);
+    return st == OK ? OK : err_wrap(err, "read %s", t->broker_name);
+}
+
 enum status read_rows(struct job *j, struct data *d, struct error *err)
 {
     const struct topic *t = &j->pipeline->topics[j->def->from[0]];

@@ -11,6 +11,8 @@
 #include "workers/train/data.h"
 #include "workers/train/job.h"
 
+/* The smallest `at` of the partitions' first records; INT64_MAX: the topic is empty. */
+enum status read_first(struct job *j, int64_t *ret_at, struct error *err);
 /* Features of rows with event time in [from, holdout_to); sets j->record.lineage. */
 enum status read_rows(struct job *j, struct data *d, struct error *err);
 /* Labels with time <= as_of; an as_of of INT64_MAX becomes the largest label time seen. */

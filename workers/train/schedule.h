@@ -17,7 +17,7 @@ struct span {
 
 struct span schedule_span(const struct stage_def *def, int64_t boundary_ms);
 
-/* The boundary after the last that was decided, or the first one after first_at when none is near. */
-int64_t schedule_first(const struct model_store *store, const char *model, int64_t every_ms, int64_t first_at);
+/* The first boundary after first_at (of the topic's first record) that has no verdict yet. */
+int64_t schedule_next(const struct model_store *store, const char *model, int64_t every_ms, int64_t first_at);
 
 #endif

@@ -8,6 +8,7 @@
 #include "stage/kafka.h"
 #include "stage/models.h"
 #include "workers/train/publish.h"
+#include "workers/train/read.h"
 
 #define AGAIN_MS 60000 /* a verdict that was put and is not seen by then was lost with its transaction */
 
@@ -17,7 +18,7 @@ struct train {
     struct sign_key *key;
     struct publish_schemas schemas;
     struct booster_param *params;
-    int64_t first_at, at_min;
+    int64_t at_min;
     int64_t next; /* the boundary that is decided next; INT64_MIN: not known yet */
     struct job *job;
     pthread_t thread;
@@ -63,7 +64,7 @@ enum status train_open(struct stage *s, void **ret_ctx, struct error *err)
 
     *ret_ctx = t;
     t->def = stage_def(s);
-    t->first_at = t->at_min = t->next = INT64_MIN;
+    t->at_min = t->next = INT64_MIN;
     if (train_check(stage_pipeline(s), t->def, err) != OK)
         return err->status;
     if (t->def->every_ms <= 0)
@@ -77,16 +78,13 @@ enum status train_open(struct stage *s, void **ret_ctx, struct error *err)
     return models_open(stage_brokers(s), stage_pipeline(s), t->def->model, NULL, &t->models, err);
 }
 
-/* Rows only say where event time begins: a job reads them again from their topic. */
+/* A row is taken for its `at` alone: a job reads rows from their topic, by offset. */
 enum status train_transform(void *ctx, struct rows *in, struct out *outs, struct error *err)
 {
-    struct train *t = ctx;
-
+    (void)ctx;
+    (void)in;
     (void)outs;
     (void)err;
-    for (size_t r = 0; r < in->cols->n_rows; r++)
-        if (in->bad[r] == NULL && (t->first_at == INT64_MIN || (t->next == INT64_MIN && in->at[r] < t->first_at)))
-            t->first_at = in->at[r];
     return OK;
 }
 
@@ -162,6 +160,19 @@ static enum status put_job(struct train *t, struct stage *s, struct error *err)
     return publish(t->job, models_store(t->models), t->key, &t->schemas, created_ms, put_record, s, err);
 }
 
+/* By the topic's own beginning: a restart, wherever the loop stands then, leaves out no boundary. */
+static enum status find_next(struct train *t, struct stage *s, struct error *err)
+{
+    struct job j = {.pipeline = stage_pipeline(s), .def = t->def, .brokers = stage_brokers(s), .registry = stage_registry(s)};
+    int64_t first_at;
+    enum status st = read_first(&j, &first_at, err);
+
+    job_done(&j);
+    if (st == OK && first_at != INT64_MAX)
+        t->next = schedule_next(models_store(t->models), t->def->model, t->def->every_ms, first_at);
+    return st;
+}
+
 enum status train_turn(void *ctx, struct stage *s, struct error *err)
 {
     struct train *t = ctx;
@@ -177,11 +188,11 @@ enum status train_turn(void *ctx, struct stage *s, struct error *err)
     } else if (t->job && (t->put_ms == 0 || stage_wall_ms() - t->put_ms > AGAIN_MS)) {
         return put_job(t, s, err);
     }
-    if (t->job || t->at_min == INT64_MIN || t->first_at == INT64_MIN || stage_wall_ms() < t->retry_ms)
+    if (t->job || t->at_min == INT64_MIN || stage_wall_ms() < t->retry_ms)
         return OK;
-    if (t->next == INT64_MIN)
-        t->next = schedule_first(models_store(t->models), t->def->model, t->def->every_ms, t->first_at);
-    return t->at_min >= t->next ? start_job(t, s, err) : OK;
+    if (t->next == INT64_MIN && find_next(t, s, err) != OK)
+        return err->status;
+    return t->next != INT64_MIN && t->at_min >= t->next ? start_job(t, s, err) : OK;
 }
 
 void train_close(void *ctx)
