@@ -1,24 +1,29 @@
 /* common/stage/file.c: the log as Avro container files: a worker as a Unix filter, no broker. */
 /*
- * A record's partition and offset are what they would be on the topic: murmur2 of its key, and a count per partition;
- * so a run over files gives the same records as a run on Kafka over the same ones. Marks are not written; dead letters
- * go to the file named for `dead_letters`, if any.
+ * A record's partition and offset are what they would be on the topic (file_topic.h), so a run over files gives the same
+ * records as a run on Kafka over the same ones. Outputs come in the order of the emitting input's records, dead letters
+ * in that of each input. Marks are not written. The topic of the models, whose records have several schemas, is a file
+ * of keyed records (wire/keyed.h).
  */
-#include <inttypes.h>
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "stage/file_order.h"
+#include "stage/file_topic.h"
 #include "stage/internal.h"
 #include "stage/kafka.h"
 #include "wire/container.h"
+#include "wire/frame.h"
+#include "wire/keyed.h"
+
+#define FILES_MAX (INPUTS_MAX + 2)
 
 struct file_input {
-    struct container_reader *reader;
-    const struct schema *schema; /* in the stage's registry */
-    struct decode_plan *key_plan;
-    struct want key;
-    int64_t *offsets; /* next, per partition */
-    bool ended, told;
+    struct file_topic *file;
+    struct file_order order;
+    bool ended;
+    int n_told; /* partitions that were told of the end */
     int n_paused;
 };
 
@@ -31,58 +36,135 @@ struct log_file {
     struct log log;
     struct stage *stage;
     struct file_input in[INPUTS_MAX];
-    struct file_output out[INPUTS_MAX + 1];
+    struct file_output out[FILES_MAX];
     size_t n_out;
+    struct schema *keyed;
+    struct bytes body;
     int *tasks;
     bool assigned;
-    struct arena scratch;
 };
 
-static enum status key_partition(struct log_file *l, size_t i, struct view body, int *ret, struct error *err)
-{
-    struct file_input *in = &l->in[i];
-    struct batch row;
-    char text[32];
+/* ---- which file stands for which topic ---- */
 
-    *ret = 0;
-    if (in->key_plan == NULL)
-        return OK;
-    arena_reset(&l->scratch);
-    batch_init(&row, &l->scratch, 1);
-    decode_begin(&in->key, 1, &row);
-    row.n_rows = 1;
-    if (decode_row(in->key_plan, body, &row, 0, err) != OK || row.cols[0].null[0])
-        return OK; /* the loop dead-letters it */
-    if (row.cols[0].type >= COL_STRING) {
-        *ret = kafka_partition(row.cols[0].view[0], l->stage->n_tasks_all);
-    } else {
-        snprintf(text, sizeof(text), "%" PRId64, row.cols[0].i64[0]);
-        *ret = kafka_partition(view_str(text), l->stage->n_tasks_all);
+/* The stage's topics in the order in which files without a name stand for them. */
+static size_t input_topics(const struct stage *s, const char **ret, size_t *ret_needed)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->n_inputs; i++)
+        ret[n++] = s->inputs[i].topic->broker_name;
+    if (s->def->label_from >= 0)
+        ret[n++] = s->pipeline->topics[s->def->label_from].broker_name;
+    *ret_needed = n;
+    if (s->def->model)
+        ret[n++] = MODELS_TOPIC;
+    return n;
+}
+
+static size_t output_topics(const struct stage *s, const char **ret)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->n_outputs; i++)
+        ret[n++] = s->outputs[i].topic->broker_name;
+    if (s->def->model && n == 0)
+        ret[n++] = MODELS_TOPIC;
+    ret[n++] = s->dead_letters;
+    return n;
+}
+
+static bool is_named(const struct stage *s, const char *topic, const char *name, size_t n)
+{
+    size_t prefix = strlen(s->pipeline->name);
+
+    if (strlen(topic) == n && memcmp(topic, name, n) == 0)
+        return true;
+    return strncmp(topic, s->pipeline->name, prefix) == 0 && topic[prefix] == '.' && strlen(topic + prefix + 1) == n &&
+           memcmp(topic + prefix + 1, name, n) == 0;
+}
+
+/* "TOPIC=FILE", or FILE alone for the k-th topic. The topic, or NULL; *ret_path in both cases. */
+static const char *topic_of(const struct stage *s, const char *arg, size_t k, const char *const *topics, size_t n,
+                            const char **ret_path)
+{
+    const char *eq = strchr(arg, '='), *slash = strchr(arg, '/');
+
+    *ret_path = arg;
+    if (eq == NULL || (slash && slash < eq))
+        return k < n ? topics[k] : NULL;
+    *ret_path = eq + 1;
+    for (size_t i = 0; i < n; i++)
+        if (is_named(s, topics[i], arg, (size_t)(eq - arg)))
+            return topics[i];
+    return NULL;
+}
+
+const char *stage_file(const struct stage *s, const char *topic)
+{
+    const char *topics[FILES_MAX], *path, *of;
+    size_t needed, n = input_topics(s, topics, &needed);
+
+    for (size_t k = 0; k < s->opt.n_in; k++) {
+        of = topic_of(s, s->opt.in[k], k, topics, n, &path);
+        if (of && strcmp(of, topic) == 0)
+            return path;
     }
+    return NULL;
+}
+
+/* Every --in is a topic of the stage, no topic has two, and what is needed is there. */
+static enum status check_inputs(const struct stage *s, struct error *err)
+{
+    const char *topics[FILES_MAX], *path;
+    size_t needed, n = input_topics(s, topics, &needed), given[FILES_MAX] = {0};
+
+    for (size_t k = 0; k < s->opt.n_in; k++) {
+        const char *of = topic_of(s, s->opt.in[k], k, topics, n, &path);
+
+        if (of == NULL)
+            return err_set(err, ERR_FATAL, "--in %s: stage %s reads no such topic", s->opt.in[k], s->def->name);
+        for (size_t i = 0; i < n; i++)
+            if (topics[i] == of && given[i]++)
+                return err_set(err, ERR_FATAL, "--in %s: a second file for %s", s->opt.in[k], of);
+    }
+    for (size_t i = 0; i < needed; i++)
+        if (!given[i])
+            return err_set(err, ERR_FATAL, "stage %s reads %s: give its file by --in (one without records will do)", s->def->name,
+                           topics[i]);
+    return OK;
+}
+
+/* ---- the log ---- */
+
+static enum status write_out(void *log, int out, struct view value, struct error *err)
+{
+    struct log_file *l = log;
+
+    return container_append(l->out[out].writer, value, err);
+}
+
+static enum status flush(struct log_file *l, struct error *err)
+{
+    for (size_t i = 0; i < l->stage->n_inputs; i++)
+        if (file_order_flush(&l->in[i].order, write_out, l, err) != OK)
+            return err->status;
     return OK;
 }
 
 static enum status take_one(struct log_file *l, size_t i, struct log_record *r, bool *ret_got, struct error *err)
 {
     struct file_input *in = &l->in[i];
-    struct view body;
-    int partition;
+    uint64_t number;
 
-    *ret_got = false;
-    if (container_next(in->reader, &body, err) != OK)
+    if (file_topic_next(in->file, r, err) != OK)
         return err->status;
-    if (body.data == NULL) {
-        in->ended = true;
+    in->ended = r->value.data == NULL;
+    *ret_got = !in->ended;
+    if (in->ended)
         return OK;
-    }
-    if (key_partition(l, i, body, &partition, err) != OK)
-        return err->status;
-    *r = (struct log_record){.input = (int)i, .partition = partition, .arrival_ms = -1, .bare = true,
-                             .schema_id = schema_id(in->schema), .offset = in->offsets[partition]++};
-    r->handle = xmalloc(body.n + 1);
-    memcpy(r->handle, body.data, body.n);
-    r->value = view_of(r->handle, body.n);
-    *ret_got = true;
+    r->value = file_order_begin(&in->order, r->value, &number);
+    r->handle = (void *)(uintptr_t)number;
+    r->input = (int)i;
     return OK;
 }
 
@@ -91,7 +173,6 @@ static enum status file_take(struct log *log, int timeout_ms, struct log_record 
 {
     struct log_file *l = (struct log_file *)log;
     struct stage *s = l->stage;
-    size_t share = cap / s->n_inputs;
     size_t n = 0;
 
     (void)timeout_ms;
@@ -99,17 +180,21 @@ static enum status file_take(struct log *log, int timeout_ms, struct log_record 
         *a = (struct log_assignment){true, l->tasks, (size_t)s->n_tasks_all};
         l->assigned = true;
     }
+    if (flush(l, err) != OK)
+        return err->status;
     for (size_t i = 0; i < s->n_inputs; i++) {
-        bool got = !l->in[i].ended && l->in[i].n_paused == 0;
+        size_t share = cap / s->n_inputs * (i + 1);
+        struct file_input *in = &l->in[i];
+        bool got = !in->ended && in->n_paused == 0;
 
-        for (size_t k = 0; got && k + (size_t)s->n_tasks_all < share; k++) {
+        while (got && n < share) {
             if (take_one(l, i, &ret[n], &got, err) != OK)
                 return err->status;
             n += got;
         }
-        for (int p = 0; l->in[i].ended && !l->in[i].told && p < s->n_tasks_all; p++)
-            ret[n++] = (struct log_record){.input = (int)i, .partition = p, .at_end = true, .offset = l->in[i].offsets[p]};
-        l->in[i].told = l->in[i].ended;
+        for (; in->ended && in->n_told < s->n_tasks_all && n < share; in->n_told++)
+            ret[n++] = (struct log_record){.input = (int)i, .partition = in->n_told, .at_end = true,
+                                           .offset = file_topic_offset(in->file, in->n_told)};
     }
     *ret_n = n;
     return OK;
@@ -117,9 +202,9 @@ static enum status file_take(struct log *log, int timeout_ms, struct log_record 
 
 static void file_release(struct log *log, struct log_record *r)
 {
-    (void)log;
-    free(r->handle);
-    r->handle = NULL;
+    struct log_file *l = (struct log_file *)log;
+
+    file_order_end(&l->in[r->input].order, (uint64_t)(uintptr_t)r->handle);
 }
 
 static enum status file_committed(struct log *log, int task, struct log_position *ret, struct error *err)
@@ -143,15 +228,28 @@ static enum status file_pause(struct log *log, int input, int partition, bool pa
     return OK;
 }
 
+/* Records that stem from no other are those of the models. */
+static enum status put_keyed(struct log_file *l, struct container_writer *to, const struct log_put *put, struct error *err)
+{
+    assert(strcmp(put->topic, MODELS_TOPIC) == 0);
+    bytes_clear(&l->body);
+    keyed_put(put->key, put->value, &l->body);
+    return container_append(to, view_of(l->body.data, l->body.n), err);
+}
+
 static enum status file_put(struct log *log, const struct log_put *put, struct error *err)
 {
     struct log_file *l = (struct log_file *)log;
+    size_t i = 0;
 
-    if (put->value.data == NULL)
+    while (i < l->n_out && strcmp(l->out[i].topic, put->topic) != 0)
+        i++;
+    if (put->value.data == NULL || i == l->n_out)
         return OK;
-    for (size_t i = 0; i < l->n_out; i++)
-        if (strcmp(l->out[i].topic, put->topic) == 0)
-            return container_append(l->out[i].writer, view_of(put->value.data + 5, put->value.n - 5), err);
+    if (put->from == NULL)
+        return put_keyed(l, l->out[i].writer, put, err);
+    file_order_park(&l->in[put->from->input].order, (uint64_t)(uintptr_t)put->from->handle, (int)i,
+                    view_of(put->value.data + FRAME_BYTES, put->value.n - FRAME_BYTES));
     return OK;
 }
 
@@ -185,7 +283,7 @@ static enum status file_partitions(struct log *log, const char *topic, int *ret_
 static enum status file_finish(struct log *log, struct error *err)
 {
     struct log_file *l = (struct log_file *)log;
-    enum status st = OK;
+    enum status st = flush(l, err);
 
     for (size_t i = 0; i < l->n_out; i++) {
         struct error one;
@@ -204,15 +302,14 @@ static void file_close(struct log *log)
     struct log_file *l = (struct log_file *)log;
     struct error err;
 
-    if (file_finish(log, &err) != OK)
+    if (l->n_out && file_finish(log, &err) != OK)
         log_error("close", "reason=\"%s\"", err.text);
     for (size_t i = 0; i < l->stage->n_inputs; i++) {
-        if (l->in[i].reader)
-            container_close(l->in[i].reader);
-        decode_plan_free(l->in[i].key_plan);
-        free(l->in[i].offsets);
+        file_topic_close(l->in[i].file);
+        file_order_done(&l->in[i].order);
     }
-    arena_done(&l->scratch);
+    schema_free(l->keyed);
+    bytes_done(&l->body);
     free(l->tasks);
     free(l);
 }
@@ -223,90 +320,56 @@ static const struct log_ops ops = {
     .finish = file_finish, .close = file_close,
 };
 
-/* "TOPIC=FILE", or FILE alone for the i-th topic in the wiring's order. Returns the file, *ret_topic when named. */
-static const char *split(const char *arg, struct arena *a, const char **ret_topic)
+static enum status open_input(struct log_file *l, size_t i, struct error *err)
 {
-    const char *eq = strchr(arg, '=');
-    const char *slash = strchr(arg, '/');
+    const struct topic *t = l->stage->inputs[i].topic;
 
-    *ret_topic = NULL;
-    if (eq == NULL || (slash && slash < eq))
-        return arg;
-    *ret_topic = arena_printf(a, "%.*s", (int)(eq - arg), arg);
-    return eq + 1;
+    return file_topic_open(stage_file(l->stage, t->broker_name), t, l->stage->n_tasks_all, l->stage->registry, &l->in[i].file, err);
 }
 
-static enum status open_input(struct log_file *l, size_t k, struct error *err)
+static const struct schema *schema_of(const struct log_file *l, const char *topic)
 {
-    struct stage *s = l->stage;
-    const char *name;
-    const char *path = split(s->opt.in[k], s->pipeline->arena, &name);
-    struct file_input *in;
-    size_t i = k;
+    const struct stage *s = l->stage;
 
-    for (size_t j = 0; name && j < s->n_inputs; j++)
-        if (strcmp(s->inputs[j].topic->name, name) == 0 || strcmp(s->inputs[j].topic->broker_name, name) == 0) {
-            i = j;
-            name = NULL;
-        }
-    if (name || i >= s->n_inputs)
-        return err_set(err, ERR_FATAL, "--in %s: stage %s reads no such topic", s->opt.in[k], s->def->name);
-    in = &l->in[i];
-    if (container_open(path, &in->reader, err) != OK ||
-        registry_add(s->registry, NULL, view_str(schema_json(container_schema(in->reader))), &in->schema, err) != OK)
-        return err->status;
-    in->offsets = xcalloc((size_t)s->n_tasks_all, sizeof(*in->offsets));
-    if (s->inputs[i].topic->key == NULL)
-        return OK;
-    for (size_t w = 0; w < s->inputs[i].n_wants; w++)
-        if (strcmp(s->inputs[i].wants[w].path, s->inputs[i].topic->key) == 0)
-            in->key = s->inputs[i].wants[w];
-    return decode_plan_new(in->schema, s->inputs[i].topic->schema, &in->key, 1, &in->key_plan, err);
+    if (strcmp(topic, MODELS_TOPIC) == 0)
+        return l->keyed;
+    if (strcmp(topic, s->dead_letters) == 0)
+        return s->dead_schema;
+    return pipeline_topic(s->pipeline, topic)->schema;
 }
 
 static enum status open_output(struct log_file *l, size_t k, struct error *err)
 {
-    struct stage *s = l->stage;
-    const char *name;
-    const char *path = split(s->opt.out[k], s->pipeline->arena, &name);
-    struct file_output *out = &l->out[l->n_out];
-    const struct schema *schema = NULL;
+    const struct stage *s = l->stage;
+    const char *topics[FILES_MAX], *path, *topic;
+    size_t n = output_topics(s, topics);
 
-    if (name && (strcmp(name, "dead_letters") == 0 || strcmp(name, s->dead_letters) == 0)) {
-        out->topic = s->dead_letters;
-        schema = s->dead_schema;
-    }
-    for (size_t i = 0; i < s->n_outputs && schema == NULL; i++) {
-        const struct topic *t = s->outputs[i].topic;
-
-        if (name ? strcmp(t->name, name) == 0 || strcmp(t->broker_name, name) == 0 : i == k) {
-            out->topic = t->broker_name;
-            schema = t->schema;
-        }
-    }
-    if (schema == NULL)
+    topic = topic_of(s, s->opt.out[k], k, topics, n, &path);
+    if (topic == NULL)
         return err_set(err, ERR_FATAL, "--out %s: stage %s writes no such topic", s->opt.out[k], s->def->name);
-    if (container_create(path, schema, &out->writer, err) != OK)
+    for (size_t i = 0; i < l->n_out; i++)
+        if (strcmp(l->out[i].topic, topic) == 0)
+            return err_set(err, ERR_FATAL, "--out %s: a second file for %s", s->opt.out[k], topic);
+    if (container_create(path, schema_of(l, topic), &l->out[l->n_out].writer, err) != OK)
         return err->status;
-    l->n_out++;
+    l->out[l->n_out++].topic = topic;
     return OK;
 }
 
 enum status log_file_open(struct stage *s, struct log **ret_log, struct error *err)
 {
     struct log_file *l = xcalloc(1, sizeof(*l));
-    enum status st = OK;
+    enum status st = check_inputs(s, err);
 
     l->log.ops = &ops;
     l->stage = s;
     l->tasks = xcalloc((size_t)s->n_tasks_all, sizeof(*l->tasks));
     for (int p = 0; p < s->n_tasks_all; p++)
         l->tasks[p] = p;
-    if (s->opt.n_in != s->n_inputs)
-        st = err_set(err, ERR_FATAL, "stage %s reads %zu topics: give --in for each (an empty file will do)", s->def->name,
-                     s->n_inputs);
-    for (size_t k = 0; k < s->opt.n_in && st == OK; k++)
-        st = open_input(l, k, err);
+    if (st == OK)
+        st = schema_parse(view_str(KEYED_SCHEMA), NULL, NULL, &l->keyed, err);
+    for (size_t i = 0; i < s->n_inputs && st == OK; i++)
+        st = open_input(l, i, err);
     for (size_t k = 0; k < s->opt.n_out && st == OK; k++)
         st = open_output(l, k, err);
     if (st != OK) {

@@ -6,7 +6,8 @@
  *   task.c       pending records -> the next run of rows; progress, positions
  *   output.c     a transform's rows, dead letters, marks -> encoded records, kept until the commit's outcome is known
  *   changelog.c  a task's state and cursors -> State records and back
- *   file.c       the log as files; range.c: as a replay of past records into another topic
+ *   file.c       the log as files (file_topic.c: one read, file_order.c: outputs in order); range.c: as a replay of past
+ *                records into another topic
  *   stage.c      the loop
  */
 #ifndef STAGE_INTERNAL_H

@@ -34,6 +34,7 @@ struct log_put {
     struct view key, value;  /* data == NULL: null; value is framed */
     struct view traceparent; /* or data == NULL */
     struct view mark;        /* or data == NULL */
+    const struct log_record *from; /* the taken record that it stems from, or NULL */
 };
 
 struct log_position {

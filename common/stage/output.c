@@ -266,7 +266,7 @@ enum status output_rows(struct stage *s, const struct task *t, struct rows *in, 
     for (size_t r = 0; r < n; r++) {
         uint32_t parent = out->parent[r];
         const struct pending *p = &pending[parent];
-        struct log_put put = {.topic = to->topic->broker_name, .traceparent = p->rec.traceparent};
+        struct log_put put = {.topic = to->topic->broker_name, .traceparent = p->rec.traceparent, .from = &p->rec};
 
         bytes_clear(&s->lineage);
         put_lineage(s, t, in, p, out, r, n_outs[parent]++, &s->lineage);
@@ -311,7 +311,7 @@ enum status output_dead(struct stage *s, const struct pending *p, const char *re
 {
     struct bytes b = BYTES_EMPTY;
     const struct topic *topic = s->inputs[p->rec.input].topic;
-    struct log_put put = {.topic = s->dead_letters, .partition = 0, .traceparent = p->rec.traceparent};
+    struct log_put put = {.topic = s->dead_letters, .traceparent = p->rec.traceparent, .from = &p->rec};
     struct view value = p->rec.value;
     bool truncated = value.n > DEAD_VALUE_MAX;
     uint8_t digest[HASH_BYTES];

@@ -70,6 +70,7 @@ const struct pipeline *stage_pipeline(const struct stage *s);
 const struct stage_def *stage_def(const struct stage *s);
 struct registry *stage_registry(struct stage *s);
 const char *stage_brokers(const struct stage *s); /* NULL with the file driver */
+const char *stage_file(const struct stage *s, const char *topic); /* that a topic is read from; NULL: none */
 const char *stage_model(const struct stage *s);   /* --model NAME/VERSION: this one alone, no routing, no waiting; or NULL */
 
 /* From open: this column of input i is needed. `name` is borrowed for the stage's life. */

@@ -2,7 +2,6 @@
 
 #include <endian.h>
 
-#define ID_BYTES 5           /* 0x00, id */
 #define FINGERPRINT_BYTES 10 /* C3 01, fingerprint */
 
 enum status frame_parse(struct view value, struct frame *ret_frame, struct error *err)
@@ -13,10 +12,10 @@ enum status frame_parse(struct view value, struct frame *ret_frame, struct error
     if (value.n == 0)
         return err_set(err, ERR_RECORD, "framing: an empty value; expected 0x00 and a schema id, or C3 01");
     if (value.data[0] == 0x00) {
-        if (value.n < ID_BYTES)
-            return err_set(err, ERR_RECORD, "framing: %zu bytes; 0x00 and a schema id take %d", value.n, ID_BYTES);
+        if (value.n < FRAME_BYTES)
+            return err_set(err, ERR_RECORD, "framing: %zu bytes; 0x00 and a schema id take %d", value.n, FRAME_BYTES);
         memcpy(&id, value.data + 1, sizeof(id));
-        *ret_frame = (struct frame){FRAME_ID, be32toh(id), view_of(value.data + ID_BYTES, value.n - ID_BYTES)};
+        *ret_frame = (struct frame){FRAME_ID, be32toh(id), view_of(value.data + FRAME_BYTES, value.n - FRAME_BYTES)};
         return OK;
     }
     if (value.data[0] != 0xc3)
@@ -35,10 +34,10 @@ enum status frame_parse(struct view value, struct frame *ret_frame, struct error
 
 void frame_put(struct bytes *b, uint32_t schema_id)
 {
-    uint8_t *p = bytes_reserve(b, ID_BYTES);
+    uint8_t *p = bytes_reserve(b, FRAME_BYTES);
     uint32_t id = htobe32(schema_id);
 
     p[0] = 0x00;
     memcpy(p + 1, &id, sizeof(id));
-    b->n += ID_BYTES;
+    b->n += FRAME_BYTES;
 }

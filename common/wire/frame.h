@@ -11,10 +11,14 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
+#define FRAME_BYTES 5 /* 0x00 and the id: what stands before the body */
+
 enum frame_kind { FRAME_ID, FRAME_FINGERPRINT };
 
 struct frame {
-    enum frame_kind kind;
+    #define FRAME_BYTES 5 /* 0x00 and the id: what stands before the body */
+
+enum frame_kind kind;
     uint64_t id; /* schema id, or fingerprint */
     struct view body;
 };
