@@ -12,6 +12,7 @@
 
 /* Sizes in messages to the library, all bounded. */
 #define CONFIG_CHARS 256
+#define THREADS_MAX 64
 
 struct booster {
     BoosterHandle handle;
@@ -43,11 +44,19 @@ static void silent(const char *message)
     (void)message; /* its warnings are not in our log's form; errors come back as results */
 }
 
+/* Also where a booster's own nthread does not reach. One but in a fit: a pool of OpenMP would not survive a fork (model_try). */
+static void use_threads(const char *n)
+{
+    char config[CONFIG_CHARS];
+
+    snprintf(config, sizeof(config), "{\"verbosity\": 0, \"nthread\": %s}", n);
+    XGBSetGlobalConfig(config);
+}
+
 static void library_init(void)
 {
     XGBRegisterLogCallback(silent);
-    /* One thread also where nthread does not reach: a pool of OpenMP would not survive a fork (model_try). */
-    XGBSetGlobalConfig("{\"verbosity\": 0, \"nthread\": 1}");
+    use_threads("1");
 }
 
 /* The verbosity is per thread in libxgboost, the log callback too. */
@@ -118,8 +127,8 @@ static const char *param(const struct booster_fit *fit, const char *name)
 static enum status check_params(const struct booster_fit *fit, struct error *err)
 {
     static const char *const needed[] = {"objective", "tree_method", "base_score", "seed"};
-    static const char *const ours[] = {"nthread", "n_jobs", "num_feature", "verbosity", "device", "booster"};
-    const char *objective = param(fit, "objective");
+    static const char *const ours[] = {"n_jobs", "num_feature", "verbosity", "device", "booster"};
+    const char *objective = param(fit, "objective"), *nthread = param(fit, "nthread");
 
     for (size_t i = 0; i < ARRAY_LEN(needed); i++) {
         if (param(fit, needed[i]) == NULL)
@@ -134,6 +143,9 @@ static enum status check_params(const struct booster_fit *fit, struct error *err
         if (strcmp(param(fit, fit->params[i].name), fit->params[i].value) != 0)
             return err_set(err, ERR_RECORD, "xgboost parameter '%s' is given twice", fit->params[i].name);
     }
+    /* Threads decide in which order gradients are summed: a setting of the model, not of the machine. */
+    if (nthread && (strspn(nthread, "0123456789") != strlen(nthread) || atoi(nthread) < 1 || atoi(nthread) > THREADS_MAX))
+        return err_set(err, ERR_RECORD, "xgboost parameter 'nthread': expected 1 to %d, got '%s'", THREADS_MAX, nthread);
     if (!ubj_knows_objective(objective))
         return err_set(err, ERR_RECORD, "objective '%s' is not one that can be served; expected one of %s", objective,
                        ubj_objectives());
@@ -194,6 +206,7 @@ enum status booster_train(const struct booster_fit *fit, struct bytes *ret_model
     AUTO(handle) b = NULL;
     const char *out;
     bst_ulong n_out;
+    const char *nthread = param(fit, "nthread") ? param(fit, "nthread") : "1";
     int bad;
 
     begin();
@@ -201,7 +214,7 @@ enum status booster_train(const struct booster_fit *fit, struct bytes *ret_model
         return err_wrap(err, "train on %zu rows", fit->n_rows);
     if (XGBoosterCreate(&d, 1, &b) != 0)
         return failed("create", err);
-    bad = XGBoosterSetParam(b, "nthread", "1") || XGBoosterSetParam(b, "booster", "gbtree") ||
+    bad = XGBoosterSetParam(b, "nthread", nthread) || XGBoosterSetParam(b, "booster", "gbtree") ||
           XGBoosterSetParam(b, "device", "cpu") || XGBoosterSetParam(b, "validate_parameters", "1");
     for (size_t i = 0; i < fit->n_params && !bad; i++)
         bad = XGBoosterSetParam(b, fit->params[i].name, fit->params[i].value);
@@ -209,10 +222,12 @@ enum status booster_train(const struct booster_fit *fit, struct bytes *ret_model
         return failed("parameters", err);
     if (name_features(b, fit) != 0)
         return failed("feature names", err);
-    for (int round = 0; round < fit->rounds; round++) {
-        if (XGBoosterUpdateOneIter(b, round, d) != 0)
-            return failed("train", err);
-    }
+    use_threads(nthread);
+    for (int round = 0; round < fit->rounds && !bad; round++)
+        bad = XGBoosterUpdateOneIter(b, round, d);
+    use_threads("1");
+    if (bad)
+        return failed("train", err);
     if (XGBoosterSaveModelToBuffer(b, "{\"format\": \"ubj\"}", &n_out, &out) != 0)
         return failed("save", err);
     bytes_append(ret_model, out, n_out);

@@ -21,7 +21,7 @@ struct booster_param {
 };
 
 struct booster_fit {
-    const struct booster_param *params; /* XGBoost's own names; nthread, verbosity and num_feature are ours */
+    const struct booster_param *params; /* XGBoost's own names; verbosity and num_feature are ours; nthread: 1 to 64, default 1 */
     size_t n_params;
     int rounds;
     const char *const *features; /* ordered names, written into the model */

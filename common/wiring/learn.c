@@ -5,14 +5,14 @@
 #define DAY_MS ((int64_t)86400000)
 #define SPAN_MS_MAX (3660 * DAY_MS)
 
-/* What a fit may be told. Threads, devices and verbosity are the worker's: they must not change a model. */
+/* What a fit may be told. Devices and verbosity are the worker's: they must not change a model. */
 static const char *const xgboost_known[] = {
     "objective", "tree_method", "base_score", "seed", "rounds", "max_depth", "eta", "learning_rate", "gamma",
     "min_split_loss", "min_child_weight", "max_delta_step", "subsample", "sampling_method", "colsample_bytree",
     "colsample_bylevel", "colsample_bynode", "lambda", "reg_lambda", "alpha", "reg_alpha", "scale_pos_weight",
     "grow_policy", "max_leaves", "max_bin", "num_parallel_tree", "monotone_constraints", "interaction_constraints",
     "eval_metric", "booster", "quantile_alpha", "tweedie_variance_power", "huber_slope", "max_cat_to_onehot",
-    "refresh_leaf", "process_type", "seed_per_iteration",
+    "refresh_leaf", "process_type", "seed_per_iteration", "nthread",
 };
 static const char *const xgboost_required[] = {"objective", "tree_method", "base_score", "seed"};
 

@@ -37,7 +37,8 @@ static void a_fit_without_its_parameters_said_is_refused(void **state)
     static const struct booster_param all[] = {
         {"objective", "binary:logistic"}, {"tree_method", "exact"}, {"base_score", "0.5"}, {"seed", "1"}};
     static const struct { struct booster_param more; const char *want; } cases[] = {
-        {{"nthread", "4"}, "'nthread' is fixed"},
+        {{"n_jobs", "4"}, "'n_jobs' is fixed"},
+        {{"nthread", "0"}, "'nthread': expected 1 to"},
         {{"seed", "2"}, "'seed' is given twice"},
         {{"booster", "dart"}, "'booster' is fixed"},
         {{"max_depth", "deep"}, "xgboost"},
