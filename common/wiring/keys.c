@@ -39,7 +39,7 @@ static const struct key_def train_keys[] = {
     {"window", "duration, required", "How much is trained on: the rows of this span before the holdout."},
     {"holdout", "duration", "The last part of the rows whose labels are due, kept for the metrics. Default: `0s`, none."},
     {"features", "name or list", "The model's columns, in order. A family stands for its windows. Default: all features of the preprocess stages before it."},
-    {"xgboost", "object, required", "XGBoost's parameters, and `rounds` (default 100). `objective`, `tree_method`, `base_score` and `seed` must be said: equal inputs, equal model."},
+    {"xgboost", "object, required", "XGBoost's parameters, and `rounds` (default 100). `objective`, `tree_method`, `base_score` and `seed` must be said: equal inputs, equal model. `nthread` (default 1) is a setting of the model too: it decides in which order gradients are summed."},
     {"model.lag", "duration", "A new champion holds from boundary + this, in event time. Default: `1h`."},
 };
 static const struct key_def score_keys[] = {
