@@ -50,8 +50,6 @@ bool cli_time(const char *text, int64_t *ret_ms);
 struct pipeline *cli_pipeline(const char *path);
 /* Makes every topic that the pipeline needs and publishes its schemas. */
 enum status cli_setup_topics(const struct pipeline *p, const char *brokers, struct error *err);
-/* Makes the signing keys when there are none and sets MILLRACE_KEYS for what is started. */
-enum status cli_setup_keys(struct error *err);
 /* Folder of the binaries. */
 const char *cli_bin(void);
 /* Runs the worker in place of this process; returns only on failure. */

@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "model/store.h"
+#include "stage/models.h"
 #include "wire/frame.h"
 #include "wire/text.h"
 
@@ -124,7 +125,7 @@ int cli_models(int argc, char **argv)
     if (n_words == 0 || (strcmp(words[0], "list") != 0 && strcmp(words[0], "show") != 0) ||
         n_words != (words[0][0] == 'l' ? 1u : 2u))
         return cli_wrong("models", "expected `list` or `show NAME/VERSION`");
-    s = cli_setup_keys(&err);
+    s = models_keys_make(&err);
     snprintf(path, sizeof(path), "%s/trusted", getenv("MILLRACE_KEYS"));
     if (s == OK)
         s = sign_keys_load(path, &trusted, &err);

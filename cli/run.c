@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "stage/models.h"
 
 /* --pipeline FILE, else pipelines/<what comes before the first dot>.json. */
 static const char *pipeline_of(const char *command, const char *given, const char *name)
@@ -97,7 +98,7 @@ int cli_train(int argc, char **argv)
     stage = stage_where(p, "train", model, -1);
     if (stage == NULL)
         return cli_wrong("train", "no train stage of %s makes the model '%s'", file, model);
-    if (cli_setup_keys(&err) != OK)
+    if (models_keys_make(&err) != OK)
         return cli_failed("train", &err);
     args[n++] = file;
     args[n++] = stage->name;
@@ -148,7 +149,7 @@ int cli_replay(int argc, char **argv)
     if (pipeline_topic(p, into) != NULL)
         return cli_wrong("replay", "--into %s: a topic of the pipeline itself; name another", into);
     spec = (struct topic_spec){into, p->topics[stage->to[0]].partitions, false};
-    if (kafka_topics_ensure(kafka_brokers(brokers), p, &spec, 1, &err) != OK || cli_setup_keys(&err) != OK)
+    if (kafka_topics_ensure(kafka_brokers(brokers), p, &spec, 1, &err) != OK || models_keys_make(&err) != OK)
         return cli_failed("replay", &err);
     args[n++] = file;
     args[n++] = stage->name;

@@ -1,4 +1,4 @@
-/* What every pipeline needs before a stage starts: topics, schemas, keys. */
+/* What every pipeline needs before a stage starts: topics and schemas. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <libgen.h>
@@ -6,11 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "crypto/sign.h"
 
 struct pipeline *cli_pipeline(const char *path)
 {
@@ -121,45 +119,6 @@ enum status cli_setup_topics(const struct pipeline *p, const char *brokers, stru
     enum status s = make_topics(p, brokers, err);
 
     return s == OK ? publish_schemas(p, brokers, err) : s;
-}
-
-/* mkdir -p, private. */
-static enum status make_folder(const char *path, struct error *err)
-{
-    char part[PATH_MAX];
-
-    snprintf(part, sizeof(part), "%s", path);
-    for (char *c = part + 1;; c++) {
-        bool end = *c == '\0';
-
-        if (!end && *c != '/')
-            continue;
-        *c = '\0';
-        if (mkdir(part, 0700) != 0 && errno != EEXIST)
-            return err_set(err, ERR_FATAL, "make the folder %s: %s", part, strerror(errno));
-        if (end)
-            return OK;
-        *c = '/';
-    }
-}
-
-enum status cli_setup_keys(struct error *err)
-{
-    const char *given = getenv("MILLRACE_KEYS"), *home = getenv("HOME");
-    char folder[PATH_MAX - 32], secret[PATH_MAX], trusted[PATH_MAX];
-    enum status s;
-
-    if (given != NULL && given[0] != '\0')
-        snprintf(folder, sizeof(folder), "%s", given);
-    else
-        snprintf(folder, sizeof(folder), "%s/.millrace/keys", home == NULL ? "." : home);
-    setenv("MILLRACE_KEYS", folder, 1);
-    snprintf(secret, sizeof(secret), "%s/secret", folder);
-    snprintf(trusted, sizeof(trusted), "%s/trusted", folder);
-    if (access(secret, F_OK) == 0)
-        return OK;
-    s = make_folder(folder, err);
-    return s == OK ? sign_key_make(secret, trusted, err) : s;
 }
 
 const char *cli_bin(void)

@@ -9,6 +9,7 @@
 #include "ops/signals.h"
 #include "wire/container.h"
 #include "wire/frame.h"
+#include "wire/keyed.h"
 #include "wire/text.h"
 
 struct tail {
@@ -18,6 +19,7 @@ struct tail {
     struct registry *schemas;
     struct container_writer *file;
     const struct schema *file_schema;
+    struct schema *keyed; /* of a topic whose records have several schemas */
     long long left; /* -1: no limit */
     bool piped_out; /* nobody reads any more */
     struct bytes json, text;
@@ -53,6 +55,16 @@ static enum status to_file(struct tail *t, const struct schema *schema, struct v
     return container_append(t->file, body, err);
 }
 
+/* The models' records have several schemas: the file holds them with key and frame, for `score --in`. */
+static enum status keyed_to_file(struct tail *t, const struct reader_msg *m, struct error *err)
+{
+    if (t->keyed == NULL && schema_parse(view_str(KEYED_SCHEMA), NULL, NULL, &t->keyed, err) != OK)
+        return err->status;
+    bytes_clear(&t->text);
+    keyed_put(m->key, m->value, &t->text);
+    return to_file(t, t->keyed, view_of(t->text.data, t->text.n), err);
+}
+
 /* A schema is JSON without a frame. */
 static enum status print_raw(struct tail *t, struct view value)
 {
@@ -70,6 +82,8 @@ static enum status print_one(struct tail *t, const struct reader_msg *m, struct 
 
     if (strcmp(t->topic, SCHEMAS_TOPIC) == 0)
         return print_raw(t, m->value);
+    if (t->how == PRINT_AVRO && strcmp(t->topic, MODELS_TOPIC) == 0)
+        return keyed_to_file(t, m, err);
     s = frame_parse(m->value, &frame, err);
     if (s != OK || (schema = schema_of(t, &frame, err)) == NULL)
         return err->status;
@@ -231,6 +245,7 @@ int cli_tail(int argc, char **argv)
         s = err.status;
     reader_free(t.reader);
     registry_free(t.schemas);
+    schema_free(t.keyed);
     bytes_done(&t.json);
     bytes_done(&t.text);
     if (s != OK)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "stage/models.h"
 #include "ops/signals.h"
 #include "wire/text.h"
 
@@ -290,7 +291,7 @@ int cli_up(int argc, char **argv)
         return EXIT_CALL;
     u.file = file;
     u.brokers = kafka_brokers(brokers);
-    if (signals_start(&err) != OK || cli_setup_keys(&err) != OK || cli_setup_topics(p, u.brokers, &err) != OK)
+    if (signals_start(&err) != OK || models_keys_make(&err) != OK || cli_setup_topics(p, u.brokers, &err) != OK)
         status = cli_failed("up", &err);
     else if ((status = prepare(&u, p, log_dir)) == 0) {
         printf("%s on %s: %zu stages, logs in %s\n", p->name, u.brokers, u.n, log_dir == NULL ? u.folder : log_dir);

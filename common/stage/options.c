@@ -13,6 +13,8 @@ static void usage(const struct worker *w, FILE *f)
             "usage: %s PIPELINE STAGE [options]\n"
             "  on Kafka:   [--brokers HOST:PORT] [--http ADDRESS:PORT] [--http-file FILE] [--instance NAME]\n"
             "  on files:   --in [TOPIC=]FILE ... --out [TOPIC=]FILE ...   (Avro container files; no broker)\n"
+            "              in the order of the wiring; train reads features and labels and writes the models, which score takes\n"
+            "              as its second --in; --out dead_letters=FILE\n"
             "  a replay:   --into TOPIC --replay-from TIME --replay-to TIME [--model NAME/VERSION]   (event time)\n"
             "  --batch N   records a batch at most (default 1000)\n"
             "example: %s pipelines/fraud.json customer --in transactions.avro --out enriched.avro\n",

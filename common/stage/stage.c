@@ -475,6 +475,8 @@ static enum status run(struct stage *s, struct error *err)
     }
     if (commit(s, stage_wall_ms(), err) != OK)
         return err->status;
+    if (s->is_file && s->worker->finish && all_ended(s) && s->worker->finish(s->ctx, s, err) != OK)
+        return err->status;
     return s->log->ops->finish ? s->log->ops->finish(s->log, err) : OK;
 }
 

@@ -60,6 +60,8 @@ struct worker {
     int64_t (*limit)(void *ctx, int task, int64_t at_next);
     /* Optional. The smallest `at` over all tasks that are not idle, when it rose. */
     void (*progress)(void *ctx, int64_t at_min);
+    /* Optional. Files alone, once, when all inputs have ended: puts what still follows from them. */
+    enum status (*finish)(void *ctx, struct stage *s, struct error *err);
     void (*close)(void *ctx);
 };
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "stage/kafka.h"
 #include "stage/models.h"
 #include "workers/score/due.h"
 #include "workers/score/score.h"
@@ -22,7 +23,7 @@ struct loaded {
 
 struct score {
     const struct stage_def *def;
-    struct models *models; /* NULL: no broker, hence no model */
+    struct models *models; /* NULL: neither a broker nor a file of them */
     struct due due;
     struct loaded loaded[LOADED_MAX];
     uint64_t uses;
@@ -68,12 +69,17 @@ static enum status open_models(struct score *c, struct stage *s, struct error *e
 {
     const struct pipeline *p = stage_pipeline(s);
     const char *pin = stage_model(s), *slash = pin ? strrchr(pin, '/') : NULL;
+    const char *brokers = stage_brokers(s), *file = stage_file(s, MODELS_TOPIC);
+    enum status st = OK;
 
-    if (stage_brokers(s) == NULL)
-        return OK;
-    if (models_open(stage_brokers(s), p, c->def->model, c->def->feature_set, &c->models, err) != OK)
-        return err->status;
-    for (size_t i = 0; i < p->n_stages && pin == NULL; i++) {
+    if (brokers)
+        st = models_open(brokers, p, c->def->model, c->def->feature_set, &c->models, err);
+    else if (file)
+        st = models_open_file(file, c->def->model, c->def->feature_set, &c->models, err);
+    if (st != OK)
+        return st;
+    /* A file holds all verdicts that there are: nobody waits. */
+    for (size_t i = 0; i < p->n_stages && pin == NULL && brokers; i++) {
         const struct stage_def *t = &p->stages[i];
 
         if (strcmp(t->worker, "train") == 0 && t->model && strcmp(t->model, c->def->model) == 0) {
@@ -85,7 +91,7 @@ static enum status open_models(struct score *c, struct stage *s, struct error *e
     if (pin == NULL)
         return OK;
     c->pinned = slash ? atoi(slash + 1) : 0;
-    if (slash == NULL || (size_t)(slash - pin) != strlen(c->def->model) || strncmp(pin, c->def->model, (size_t)(slash - pin)) != 0 ||
+    if (c->models == NULL || slash == NULL || (size_t)(slash - pin) != strlen(c->def->model) || strncmp(pin, c->def->model, (size_t)(slash - pin)) != 0 ||
         model_store_version(models_store(c->models), c->def->model, c->pinned) == NULL)
         return err_set(err, ERR_FATAL, "--model %s: no such model; expected %s/VERSION ('millrace models list' shows them)", pin,
                        c->def->model);

@@ -16,6 +16,7 @@ struct job {
     const struct pipeline *pipeline;
     const struct stage_def *def;
     const char *brokers;
+    const char *rows_file, *labels_file; /* in the topics' place; NULL: from Kafka */
     struct registry *registry;
     struct span span;
     const struct booster_param *params;

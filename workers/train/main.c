@@ -9,6 +9,7 @@ int main(int argc, char **argv)
         .transform = train_transform,
         .turn = train_turn,
         .progress = train_progress,
+        .finish = train_finish,
         .close = train_close,
     };
 

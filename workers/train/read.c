@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "stage/file_topic.h"
 #include "stage/kafka.h"
 #include "wire/frame.h"
 #include "wire/plan.h"
@@ -20,6 +21,7 @@ struct scan {
     const struct want *wants;
     size_t n_wants;
     size_t at; /* index of the column that nearly orders a partition: lineage.at, or the time of a topic from outside */
+    const char *path; /* read this file in the topic's place; NULL: from Kafka */
     struct reader *reader;
     struct arena arena;
     struct batch row;
@@ -52,16 +54,29 @@ static enum status plan_of(struct scan *s, const struct frame *f, struct decode_
     return OK;
 }
 
-/* False: no data (a mark, or what the stages before have dead-lettered). */
-static bool decode(struct scan *s, const struct reader_msg *m)
+static bool decode_frame(struct scan *s, const struct frame *f)
 {
     struct decode_plan *plan;
     struct error err;
+
+    return plan_of(s, f, &plan, &err) == OK && decode_row(plan, f->body, &s->row, 0, &err) == OK &&
+           !s->row.cols[0].null[0] && !s->row.cols[s->at].null[0];
+}
+
+/* False: no data (a mark, or what the stages before have dead-lettered). */
+static bool decode(struct scan *s, const struct reader_msg *m)
+{
+    struct error err;
     struct frame f;
 
-    return m->mark.data == NULL && m->value.data != NULL && frame_parse(m->value, &f, &err) == OK &&
-           plan_of(s, &f, &plan, &err) == OK && decode_row(plan, f.body, &s->row, 0, &err) == OK && !s->row.cols[0].null[0] &&
-           !s->row.cols[s->at].null[0];
+    return m->mark.data == NULL && m->value.data != NULL && frame_parse(m->value, &f, &err) == OK && decode_frame(s, &f);
+}
+
+static void begin_row(struct scan *s)
+{
+    batch_init(&s->row, &s->arena, 1);
+    decode_begin(s->wants, s->n_wants, &s->row);
+    s->row.n_rows = 1;
 }
 
 static enum status scan_open(struct scan *s, struct error *err)
@@ -72,9 +87,7 @@ static enum status scan_open(struct scan *s, struct error *err)
     if (s->n_partitions == 0 || s->n_partitions > PARTITIONS_MAX)
         return err_set(err, ERR_RETRY, "topic %s has %d partitions; expected 1 to %d ('millrace up' makes topics)",
                        s->topic->broker_name, s->n_partitions, PARTITIONS_MAX);
-    batch_init(&s->row, &s->arena, 1);
-    decode_begin(s->wants, s->n_wants, &s->row);
-    s->row.n_rows = 1;
+    begin_row(s);
     return OK;
 }
 
@@ -163,6 +176,31 @@ static enum status scan_range(struct scan *s, int64_t from_ms, int64_t to_ms, sc
             return err->status;
     }
     return OK;
+}
+
+/* The whole file: what lies outside of a span is for `each` to see. */
+static enum status scan_file(struct scan *s, scan_fn *each, void *ctx, struct error *err)
+{
+    struct file_topic *file;
+    struct log_record r;
+    enum status st;
+
+    s->n_partitions = s->topic->partitions;
+    if (s->n_partitions > PARTITIONS_MAX)
+        return err_set(err, ERR_FATAL, "%d partitions; at most %d are supported", s->n_partitions, PARTITIONS_MAX);
+    begin_row(s);
+    st = file_topic_open(s->path, s->topic, s->n_partitions, s->job->registry, &file, err);
+    if (st != OK)
+        return st;
+    while ((st = file_topic_next(file, &r, err)) == OK && r.value.data) {
+        struct reader_msg m = {.partition = r.partition, .offset = r.offset};
+        struct frame f = {FRAME_ID, r.schema_id, r.value};
+
+        if (decode_frame(s, &f) && (st = each(s, &m, ctx, err)) != OK)
+            break;
+    }
+    file_topic_close(file);
+    return st;
 }
 
 static struct view text_of(const struct col *c, char buf[32])
@@ -254,15 +292,26 @@ static enum status run(struct job *j, struct scan *s, struct data *d, int64_t fr
     r->data = d;
     r->time_max = INT64_MIN;
     memset(r->last, 0xff, sizeof(r->last));
-    st = scan_open(s, err);
+    st = s->path ? OK : scan_open(s, err);
     if (st == OK)
-        st = scan_range(s, from_ms, to_ms, each, r, err);
+        st = s->path ? scan_file(s, each, r, err) : scan_range(s, from_ms, to_ms, each, r, err);
     if (st == OK)
         keep_lineage(j, s, r);
     *ret_time_max = r->time_max;
     scan_close(s);
     free(r);
     return st == OK ? OK : err_wrap(err, "read %s", s->topic->broker_name);
+}
+
+static enum status take_first(struct scan *s, const struct reader_msg *m, void *ctx, struct error *err)
+{
+    int64_t *least = ctx;
+
+    (void)m;
+    (void)err;
+    if (s->row.cols[0].i64[0] < *least)
+        *least = s->row.cols[0].i64[0];
+    return OK;
 }
 
 enum status read_first(struct job *j, int64_t *ret_at, struct error *err)
@@ -274,9 +323,9 @@ enum status read_first(struct job *j, int64_t *ret_at, struct error *err)
     enum status st;
 
     *ret_at = INT64_MAX;
-    *s = (struct scan){.job = j, .topic = t, .wants = wants, .n_wants = 1};
-    st = scan_open(s, err);
-    for (int p = 0; st == OK && p < s->n_partitions; p++) {
+    *s = (struct scan){.job = j, .topic = t, .path = j->rows_file, .wants = wants, .n_wants = 1};
+    st = s->path ? scan_file(s, take_first, ret_at, err) : scan_open(s, err);
+    for (int p = 0; st == OK && s->path == NULL && p < s->n_partitions; p++) {
         st = reader_bounds(s->reader, t->broker_name, p, &low, &high, err);
         if (st == OK)
             st = at_of(s, p, low, high, &at, err);
@@ -302,7 +351,7 @@ enum status read_rows(struct job *j, struct data *d, struct error *err)
         wants[i] = (struct want){j->def->model_features[i - 3], type_of(t, j->def->model_features[i - 3])};
     if (t->writer < 0)
         return err_set(err, ERR_FATAL, "topic %s: train reads feature rows, which a stage of the pipeline writes", t->name);
-    *s = (struct scan){.job = j, .topic = t, .wants = wants, .n_wants = n, .at = 2};
+    *s = (struct scan){.job = j, .topic = t, .path = j->rows_file, .wants = wants, .n_wants = n, .at = 2};
     return run(j, s, d, j->span.from_ms, j->span.holdout_to_ms, take_row, &unused, err);
 }
 
@@ -317,7 +366,8 @@ enum status read_labels(struct job *j, struct data *d, struct error *err)
     wants[0] = (struct want){t->time, COL_INT};
     wants[1] = (struct want){j->def->label_on, type_of(t, j->def->label_on)};
     wants[2] = (struct want){"lineage.at", COL_INT};
-    *s = (struct scan){.job = j, .topic = t, .wants = wants, .n_wants = own_at ? 3 : 2, .at = own_at ? 2 : 0};
+    *s = (struct scan){.job = j, .topic = t, .path = j->labels_file, .wants = wants, .n_wants = own_at ? 3 : 2,
+                       .at = own_at ? 2 : 0};
     if (run(j, s, d, j->span.from_ms, j->span.as_of_ms, take_label, &time_max, err) != OK)
         return err->status;
     if (j->span.as_of_ms == INT64_MAX)

@@ -1,6 +1,6 @@
 /* workers/train/read.h */
 /*
- * read: a job's rows and labels from their topics, by ranges of offsets, filtered by event time.
+ * read: a job's rows and labels from their topics, by ranges of offsets, filtered by event time; or from files in their place.
  *
  * A partition's rows are only nearly in the order of `at` (several tasks write it), so a range begins READ_SLACK_MS before
  * what is wanted, found by bisecting, and ends where every partition is as far beyond.

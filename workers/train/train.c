@@ -14,7 +14,7 @@
 
 struct train {
     const struct stage_def *def;
-    struct models *models; /* NULL: no broker: nothing is trained */
+    struct models *models;
     struct sign_key *key;
     struct publish_schemas schemas;
     struct booster_param *params;
@@ -69,12 +69,14 @@ enum status train_open(struct stage *s, void **ret_ctx, struct error *err)
         return err->status;
     if (t->def->every_ms <= 0)
         return err_set(err, ERR_FATAL, "stage %s: expected \"every\", got none", t->def->name);
-    if (stage_brokers(s) == NULL)
-        return OK;
     t->params = xcalloc(t->def->n_xgboost + 1, sizeof(*t->params));
     models_key_path("secret", path, sizeof(path));
+    if (stage_brokers(s) == NULL && models_keys_make(err) != OK) /* else the operator's command has made them */
+        return err->status;
     if (sign_key_load(path, &t->key, err) != OK || publish_schemas_load(stage_pipeline(s), &t->schemas, err) != OK)
         return err->status;
+    if (stage_brokers(s) == NULL)
+        return models_open_file(stage_file(s, MODELS_TOPIC), t->def->model, NULL, &t->models, err);
     return models_open(stage_brokers(s), stage_pipeline(s), t->def->model, NULL, &t->models, err);
 }
 
@@ -112,12 +114,21 @@ static void drop_job(struct train *t)
     t->put_ms = 0;
 }
 
+static void describe_topics(struct job *j, struct stage *s)
+{
+    const struct pipeline *p = stage_pipeline(s);
+
+    j->brokers = stage_brokers(s);
+    j->registry = stage_registry(s);
+    j->rows_file = stage_file(s, p->topics[j->def->from[0]].broker_name);
+    j->labels_file = stage_file(s, p->topics[j->def->label_from].broker_name);
+}
+
 static enum status start_job(struct train *t, struct stage *s, struct error *err)
 {
     t->job = xmalloc(sizeof(*t->job));
     train_job(t->job, stage_pipeline(s), t->def, models_store(t->models), t->params);
-    t->job->brokers = stage_brokers(s);
-    t->job->registry = stage_registry(s);
+    describe_topics(t->job, s);
     t->job->span = schedule_span(t->def, t->next);
     t->finished = false;
     if (pthread_create(&t->thread, NULL, run_job, t) != 0) {
@@ -128,9 +139,19 @@ static enum status start_job(struct train *t, struct stage *s, struct error *err
     return OK;
 }
 
+struct putting {
+    struct train *train;
+    struct stage *stage;
+};
+
 static enum status put_record(void *ctx, struct view key, const struct schema *schema, struct view body, struct error *err)
 {
-    return stage_put(ctx, MODELS_TOPIC, key, schema, body, err);
+    const struct putting *p = ctx;
+
+    /* Without a broker nobody else says what the models topic holds by now. */
+    if (stage_brokers(p->stage) == NULL && models_add(p->train->models, key, body, err) != OK)
+        return err->status;
+    return stage_put(p->stage, MODELS_TOPIC, key, schema, body, err);
 }
 
 /* A finished job's records go into the loop's transaction. */
@@ -138,6 +159,7 @@ static enum status put_job(struct train *t, struct stage *s, struct error *err)
 {
     const struct job *j = t->job;
     int64_t created_ms = stage_wall_ms();
+    struct putting putting = {t, s};
 
     if (t->put_ms == 0)
         pthread_join(t->thread, NULL);
@@ -157,16 +179,18 @@ static enum status put_job(struct train *t, struct stage *s, struct error *err)
     }
     log_info("trained", "model=%s boundary_ms=%" PRId64 " outcome=%s rows=%" PRId64 " reason=\"%s\"", t->def->model, t->next,
              j->trained ? "promoted" : "nothing_to_train", j->record.rows, j->reason ? j->reason : "");
-    return publish(t->job, models_store(t->models), t->key, &t->schemas, created_ms, put_record, s, err);
+    return publish(t->job, models_store(t->models), t->key, &t->schemas, created_ms, put_record, &putting, err);
 }
 
 /* By the topic's own beginning: a restart, wherever the loop stands then, leaves out no boundary. */
 static enum status find_next(struct train *t, struct stage *s, struct error *err)
 {
-    struct job j = {.pipeline = stage_pipeline(s), .def = t->def, .brokers = stage_brokers(s), .registry = stage_registry(s)};
+    struct job j = {.pipeline = stage_pipeline(s), .def = t->def};
     int64_t first_at;
-    enum status st = read_first(&j, &first_at, err);
+    enum status st;
 
+    describe_topics(&j, s);
+    st = read_first(&j, &first_at, err);
     job_done(&j);
     if (st == OK && first_at != INT64_MAX)
         t->next = schedule_next(models_store(t->models), t->def->model, t->def->every_ms, first_at);
@@ -178,8 +202,10 @@ enum status train_turn(void *ctx, struct stage *s, struct error *err)
     struct train *t = ctx;
     size_t n;
 
-    if (t->models == NULL || models_turn(t->models, &n, err) != OK)
-        return t->models ? err->status : OK;
+    if (stage_brokers(s) == NULL)
+        return OK; /* train_finish */
+    if (models_turn(t->models, &n, err) != OK)
+        return err->status;
     if (t->job && !t->finished)
         return OK;
     if (t->job && t->put_ms && model_store_verdict(models_store(t->models), t->def->model, t->next)) {
@@ -193,6 +219,22 @@ enum status train_turn(void *ctx, struct stage *s, struct error *err)
     if (t->next == INT64_MIN && find_next(t, s, err) != OK)
         return err->status;
     return t->next != INT64_MIN && t->at_min >= t->next ? start_job(t, s, err) : OK;
+}
+
+/* Files: every boundary that the rows have passed, one after the other. */
+enum status train_finish(void *ctx, struct stage *s, struct error *err)
+{
+    struct train *t = ctx;
+
+    if (find_next(t, s, err) != OK)
+        return err->status;
+    while (t->next != INT64_MIN && t->at_min >= t->next) {
+        if (start_job(t, s, err) != OK || put_job(t, s, err) != OK)
+            return err->status;
+        drop_job(t);
+        t->next += t->def->every_ms;
+    }
+    return OK;
 }
 
 void train_close(void *ctx)

@@ -9,6 +9,7 @@ enum status train_open(struct stage *s, void **ret_ctx, struct error *err);
 enum status train_transform(void *ctx, struct rows *in, struct out *outs, struct error *err);
 enum status train_turn(void *ctx, struct stage *s, struct error *err);
 void train_progress(void *ctx, int64_t at_min);
+enum status train_finish(void *ctx, struct stage *s, struct error *err);
 void train_close(void *ctx);
 
 /* The stage's definition can be trained by; ERR_FATAL says what is missing. */
