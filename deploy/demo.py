@@ -1,18 +1,18 @@
 """What deploy/demo cannot say in bash: waits on the workers' own metrics, and the arithmetic of the table.
 
-ready   UP_LOG UP_PID PIPELINE                     until every stage answers ready
-drain   UP_LOG UP_PID PIPELINE PUBLISH_LOG ROWS    until all rows are scored and nothing lags, with progress
-summary DEMO LABELS STARTED                        the table and DEMO/summary.json
+drain   UP_LOG UP_PID PIPELINE ROWS    until all rows are scored and nothing lags, with progress
+summary DEMO STARTED                   the table and DEMO/summary.json
 """
 import csv
 import json
 import os
 import re
+import signal
 import sys
 import time
 import urllib.request
 
-READY_S, STILL_S, POLL_S = 60, 120, 0.5
+STILL_S, POLL_S = 120, 0.5
 
 
 def running(pid):
@@ -54,17 +54,6 @@ def died(log, pid):
         sys.exit("millrace up ended:\n" + open(log).read()[-2000:])
 
 
-def ready(log, pid, pipeline):
-    end = time.monotonic() + READY_S
-    while True:
-        died(log, pid)
-        if sum(fetch(a, "/ready") is not None for a in addresses(log)) >= len(readers(pipeline)):
-            return
-        if time.monotonic() > end:
-            sys.exit(f"not every stage is ready after {READY_S} s:\n" + open(log).read()[-2000:])
-        time.sleep(POLL_S)
-
-
 def rss(pid):
     """Bytes of millrace up and what it started."""
     total, family = 0, {int(pid)}
@@ -79,7 +68,7 @@ def rss(pid):
     return total
 
 
-def drain(log, pid, pipeline, publish_log, rows):
+def drain(log, pid, pipeline, rows):
     rows, wanted, moved, last, most, quiet = int(rows), readers(pipeline), time.monotonic(), None, 0, 0
     printed = 0
     while quiet < 4:
@@ -90,7 +79,7 @@ def drain(log, pid, pipeline, publish_log, rows):
         if now != last:
             moved, last = time.monotonic(), now
         elif time.monotonic() - moved > STILL_S and quiet == 0:
-            sys.exit(f"nothing moved for {STILL_S} s: {now}\n" + open(publish_log).read()[-1000:] + open(log).read()[-2000:])
+            sys.exit(f"nothing moved for {STILL_S} s: {now}\n" + open(log).read()[-2000:])
         scored = stages.get("score", {}).get("millrace_records_total/put", 0)
         dead = sum(m.get("millrace_records_total/dead_letter", 0) for m in stages.values())
         idle = all(stages.get(s, {}).get("millrace_lag_records") == 0 for s in wanted)
@@ -137,8 +126,8 @@ def card_precision(rows):
     return sum(per_day) / len(per_day) if per_day else None
 
 
-def summary(folder, labels, started):
-    frauds = {row["tx_id"] for row in csv.DictReader(open(labels))}
+def summary(folder, started):
+    frauds = {row["tx_id"] for row in csv.DictReader(open(folder + "/labels.csv"))}
     metrics, n_scores, rows = json.load(open(folder + "/metrics.json")), 0, []
     for tx, customer, ts, score in csv.reader(open(folder + "/scores.csv")):
         n_scores += 1
@@ -162,4 +151,5 @@ def summary(folder, labels, started):
 
 
 if __name__ == "__main__":
-    {"ready": ready, "drain": drain, "summary": summary}[sys.argv[1]](*sys.argv[2:])
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: deploy/demo tells what happens
+    {"drain": drain, "summary": summary}[sys.argv[1]](*sys.argv[2:])
