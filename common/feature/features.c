@@ -443,7 +443,7 @@ static enum status apply_row(const struct features *f, struct state *s, const st
         return err->status;
     for (size_t i = 0; i < f->shapes[ring_i].n_values; i++)
         if (!scale_value(&values[i], r, ring->values[i].factor, &v[i]))
-            return err_set(err, ERR_RECORD, "range: '%s' is too large to be summed exactly", ring->values[i].text);
+            return err_set(err, ERR_RECORD, "range: '%s' is not finite, or too large to be summed exactly", ring->values[i].text);
     return rings_add(rings, ring_i, event_ms, expired, v, s, commit, err);
 }
 

@@ -10,6 +10,7 @@
 #include "wire/frame.h"
 
 #define SCHEMA_WAIT_MS 5000
+#define SCHEMA_AWAIT_EVERY_MS 60000
 
 enum { PROBE_TIME, PROBE_TASK, PROBE_TASKS, PROBE_AT };
 
@@ -85,32 +86,43 @@ void intake_close(struct stage *s)
     }
 }
 
-/* A schema that nobody has told us of yet may be on its way: read the schemas topic again, for a while, once per id. */
-static const struct schema *find_schema(struct stage *s, const struct frame *f)
+static const struct schema *known_schema(struct stage *s, const struct frame *f)
+{
+    return f->kind == FRAME_ID ? registry_by_id(s->registry, (uint32_t)f->id) : registry_by_fingerprint(s->registry, f->id);
+}
+
+/*
+ * A schema may be published some moments after its first record, and the schemas topic tells it. But garbage has an id of its
+ * own each time: only once a minute is one awaited, and a record that came well before the last look needs none.
+ */
+static const struct schema *find_schema(struct stage *s, const struct frame *f, int64_t arrival_ms)
 {
     const struct timespec pause = {0, 100 * 1000 * 1000};
+    const struct schema *schema = known_schema(s, f);
+    int64_t began = stage_wall_ms(), now = began;
+    bool wait = began - s->schema_awaited_ms > SCHEMA_AWAIT_EVERY_MS;
+    struct error err;
 
-    for (int64_t began = stage_wall_ms();;) {
-        const struct schema *schema = f->kind == FRAME_ID ? registry_by_id(s->registry, (uint32_t)f->id)
-                                                          : registry_by_fingerprint(s->registry, f->id);
-        struct error err;
-
-        if (schema || s->is_file || stage_wall_ms() - began > SCHEMA_WAIT_MS)
-            return schema;
-        if (kafka_schemas_load(s->opt.brokers, s->pipeline, s->registry, &err) != OK)
+    if (schema || s->is_file || (arrival_ms >= 0 && s->schemas_looked_ms > arrival_ms + SCHEMA_WAIT_MS))
+        return schema;
+    for (;; now = stage_wall_ms()) {
+        s->schemas_looked_ms = now;
+        if (schema_feed_look(s->schemas, s->registry, &err) != OK)
             log_warn("schemas", "reason=\"%s\"", err.text);
+        schema = known_schema(s, f);
+        if (schema || !wait || now - began > SCHEMA_WAIT_MS)
+            break;
         nanosleep(&pause, NULL);
     }
+    if (wait && schema == NULL)
+        s->schema_awaited_ms = now;
+    return schema;
 }
 
 static void reading_make(struct input *in, const struct schema *writer, struct reading *r)
 {
     struct error err;
 
-    if (writer == NULL) {
-        r->refused = xstrdup("schema: no schema of this id was published; publish it with the topic's declared schema");
-        return;
-    }
     if (decode_plan_new(writer, in->topic->schema, in->probe, in->n_probe, &r->probe, &err) != OK ||
         decode_plan_new(writer, in->topic->schema, in->wants, in->n_wants, &r->plan, &err) != OK) {
         err_wrap(&err, "schema");
@@ -118,7 +130,8 @@ static void reading_make(struct input *in, const struct schema *writer, struct r
     }
 }
 
-static struct reading *reading_of(struct stage *s, struct input *in, const struct frame *f)
+/* NULL: nobody knows the writer's schema. */
+static struct reading *reading_of(struct stage *s, struct input *in, const struct frame *f, int64_t arrival_ms)
 {
     uint32_t id = (uint32_t)(f->id & UINT32_MAX);
     const struct schema *writer;
@@ -128,7 +141,9 @@ static struct reading *reading_of(struct stage *s, struct input *in, const struc
     for (size_t k = 0; k < in->n_readings; k++)
         if (in->readings[k].id == id)
             return &in->readings[k];
-    writer = find_schema(s, f);
+    writer = find_schema(s, f, arrival_ms);
+    if (writer == NULL)
+        return NULL;
     in->readings = xrealloc(in->readings, (in->n_readings + 1) * sizeof(*in->readings));
     in->readings[in->n_readings] = (struct reading){.id = id};
     reading_make(in, writer, &in->readings[in->n_readings]);
@@ -142,8 +157,10 @@ static enum status open_frame(struct stage *s, struct input *in, const struct lo
 
     if (!r->bare && frame_parse(r->value, &f, err) != OK)
         return ERR_RECORD;
-    *ret_reading = reading_of(s, in, &f);
+    *ret_reading = reading_of(s, in, &f, r->arrival_ms);
     *ret_body = f.body;
+    if (*ret_reading == NULL)
+        return err_set(err, ERR_RECORD, "schema: no schema of this id was published; publish it with the topic's declared schema");
     if ((*ret_reading)->refused)
         return err_set(err, ERR_RECORD, "%s", (*ret_reading)->refused);
     return OK;

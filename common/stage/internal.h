@@ -4,7 +4,8 @@
  *
  *   intake.c     records taken from the log -> pending records of a task (probe: event time, channel, verdict)
  *   task.c       pending records -> the next run of rows; progress, positions
- *   output.c     a transform's rows, dead letters, marks -> encoded records, kept until the commit's outcome is known
+ *   output.c     a transform's rows and marks -> encoded records, kept until the commit's outcome is known
+ *   dead.c       records that could not be processed -> DeadLetter records
  *   changelog.c  a task's state and cursors -> State records and back
  *   file.c       the log as files (file_topic.c: one read, file_order.c: outputs in order); range.c: as a replay of past
  *                records into another topic
@@ -14,6 +15,7 @@
 #define STAGE_INTERNAL_H
 
 #include "ops/http.h"
+#include "stage/kafka.h"
 #include "stage/log.h"
 #include "stage/merge.h"
 #include "stage/stage.h"
@@ -98,11 +100,19 @@ struct output {
     uint8_t present[WANTS_MAX]; /* which leaves the plan has columns for */
 };
 
+/* The record that an output rests on. */
+struct put_source {
+    const char *topic; /* NULL: not a row's output */
+    int partition;
+    int64_t offset;
+};
+
 struct kept_put {
     const char *topic;
     int partition;
     size_t key, value, traceparent, mark; /* offsets into kept bytes; SIZE_MAX: null */
     size_t key_n, value_n, traceparent_n, mark_n;
+    struct put_source from;
 };
 
 struct stage_options {
@@ -122,6 +132,8 @@ struct stage {
     struct pipeline *pipeline;
     struct stage_def *def;
     struct registry *registry;
+    struct schema_feed *schemas; /* NULL: files */
+    int64_t schemas_looked_ms, schema_awaited_ms;
     struct log *log;
     struct metrics metrics;
     struct ops *ops;
@@ -149,7 +161,7 @@ struct stage {
     struct bytes body, lineage; /* reused for each encoding */
     int64_t commit;    /* number of the present commit period */
     int64_t committed_ms;
-    int64_t at_min_told, lag_told_ms;
+    int64_t at_min_told;
     int64_t n_dead, dead_logged_ms;
     bool turn_changed;
 };
@@ -180,11 +192,16 @@ void output_close(struct stage *s);
 enum status output_put(struct stage *s, const struct log_put *put, struct error *err);
 enum status output_rows(struct stage *s, const struct task *t, struct rows *in, const struct pending *pending, size_t o,
                         struct out *out, int *n_outs, struct error *err);
-enum status output_dead(struct stage *s, const struct pending *p, const char *reason, struct error *err);
 enum status output_marks(struct stage *s, struct task *t, struct error *err);
 enum status output_mark_through(struct stage *s, int partition, struct view mark, struct error *err);
 enum status output_again(struct stage *s, struct error *err);
 void output_forget(struct stage *s);
+
+/* dead.c */
+enum status output_dead(struct stage *s, const struct pending *p, const char *reason, struct error *err);
+/* The dead letter of an output; its bytes are in b. */
+void dead_refused(struct stage *s, const struct log_put *refused, const struct put_source *from, struct bytes *b,
+                  struct log_put *ret_put);
 
 /* changelog.c */
 enum status changelog_write(struct stage *s, struct task *t, struct error *err);

@@ -70,6 +70,12 @@ bool reader_caught_up(const struct reader *r);
 /* Loads millrace.schemas into a registry, from its beginning to its end. No such topic: nothing to load. */
 enum status kafka_schemas_load(const char *brokers, const struct pipeline *p, struct registry *reg, struct error *err);
 
+/* Follows millrace.schemas: each look loads what came since the one before; one without anything new costs a question. */
+struct schema_feed;
+enum status schema_feed_new(const char *brokers, const struct pipeline *p, struct schema_feed **ret_feed, struct error *err);
+enum status schema_feed_look(struct schema_feed *f, struct registry *reg, struct error *err);
+void schema_feed_free(struct schema_feed *f);
+
 /* ---- writing: one transaction from writer_new to writer_commit; more may follow ---- */
 struct writer;
 enum status writer_new(const char *brokers, const struct pipeline *p, const char *transactional_id,

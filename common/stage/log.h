@@ -37,6 +37,13 @@ struct log_put {
     const struct log_record *from; /* the taken record that it stems from, or NULL */
 };
 
+#define LOG_HEADERS_MAX 32
+
+struct log_header {
+    const char *name;
+    struct view value; /* a null one is empty */
+};
+
 struct log_position {
     int input;
     int partition;
@@ -59,14 +66,20 @@ struct log_ops {
     enum status (*take)(struct log *l, int timeout_ms, struct log_record *ret, size_t cap, size_t *ret_n,
                         struct log_assignment *ret_assignment, struct error *err);
     void (*release)(struct log *l, struct log_record *r);
+    /* A taken record's headers, the first 32 and at most 8 KiB of them; until its release. NULL: it has none. */
+    size_t (*headers)(struct log *l, const struct log_record *r, struct log_header *ret, size_t cap);
     /* Where task stands on each input (ret: one per input). */
     enum status (*committed)(struct log *l, int task, struct log_position *ret, struct error *err);
     enum status (*seek)(struct log *l, int input, int partition, int64_t offset, struct error *err);
     enum status (*pause)(struct log *l, int input, int partition, bool paused, struct error *err);
+    /* ERR_RECORD: this one is larger than the log takes and was not put; the rest goes on. */
     enum status (*put)(struct log *l, const struct log_put *put, struct error *err);
     /* Outputs and positions together. *ret_unmoved with ERR_RETRY: nothing was committed, the assignment is as
      * before: put the same again. */
     enum status (*commit)(struct log *l, const struct log_position *at, size_t n, bool *ret_unmoved, struct error *err);
+    /* After a commit that was *ret_unmoved: which of its puts, counted from 0, the log will never take (until the next
+     * put). None may be said although one is refused: it is found when all is put again. NULL: it takes all. */
+    size_t (*refused)(struct log *l, const size_t **ret_puts);
     /* Drops what was put since the last commit. */
     enum status (*abort)(struct log *l, struct error *err);
     /* Every committed record of a compacted topic's partition, up to its high watermark now. */
@@ -74,8 +87,6 @@ struct log_ops {
                            struct error *err);
     /* Partitions of a topic that the stage writes. */
     enum status (*partitions)(struct log *l, const char *topic, int *ret_n, struct error *err);
-    /* Optional. One after the partition's last record, as last heard of; -1: not yet. Asks nobody. */
-    int64_t (*end)(struct log *l, int input, int partition);
     /* Everything that was put is safe (files: flushed and closed; a full disk is named). Before close, once. */
     enum status (*finish)(struct log *l, struct error *err);
     void (*close)(struct log *l);

@@ -354,6 +354,29 @@ static void lk_release(struct log *l, struct log_record *r)
     r->handle = NULL;
 }
 
+static size_t lk_headers(struct log *l, const struct log_record *r, struct log_header *ret, size_t cap)
+{
+    rd_kafka_headers_t *headers;
+    const void *value;
+    const char *name;
+    size_t n = 0, size, left = HEADER_BYTES_MAX;
+
+    (void)l;
+    if (rd_kafka_message_headers(r->handle, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return 0;
+    while (n < cap && rd_kafka_header_get_all(headers, n, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        if (strlen(name) + size > left)
+            break;
+        left -= strlen(name) + size;
+        ret[n++] = (struct log_header){name, view_of(value == NULL ? "" : value, size)};
+    }
+    return n;
+}
+
+static size_t lk_refused(struct log *l, const size_t **ret_puts)
+{
+    return txn_refused(of(l)->txn, ret_puts);
+}
 
 static enum status lk_put(struct log *l, const struct log_put *put, struct error *err)
 {
@@ -406,17 +429,6 @@ static enum status lk_partitions(struct log *l, const char *topic, int *ret_n, s
         return err_set(err, ERR_FATAL, "topic %s does not exist at %s: make it with `millrace up`", topic, k->brokers);
     *ret_n = n;
     return OK;
-}
-
-static int64_t lk_end(struct log *l, int input, int partition)
-{
-    struct log_kafka *k = of(l);
-    int64_t low, high;
-
-    if (rd_kafka_get_watermark_offsets(k->consumer, k->inputs[input].topic->broker_name, partition, &low, &high) !=
-        RD_KAFKA_RESP_ERR_NO_ERROR)
-        return -1;
-    return high < 0 ? -1 : high;
 }
 
 static void lk_close(struct log *l)
@@ -515,15 +527,16 @@ enum status log_kafka_open(const struct pipeline *p, const struct stage_def *def
     static const struct log_ops ops = {
         .take = lk_take,
         .release = lk_release,
+        .headers = lk_headers,
         .committed = log_kafka_committed,
         .seek = lk_seek,
         .pause = lk_pause,
         .put = lk_put,
         .commit = log_kafka_commit,
+        .refused = lk_refused,
         .abort = log_kafka_abort,
         .restore = lk_restore,
         .partitions = lk_partitions,
-        .end = lk_end,
         .close = lk_close,
     };
     struct log_kafka *k = xcalloc(1, sizeof(*k));

@@ -4,13 +4,10 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "crypto/hash.h"
 #include "stage/internal.h"
 #include "stage/kafka.h"
 #include "wire/avro.h"
 #include "wire/frame.h"
-
-#define HEADERS_NONE 0
 
 static size_t keep_view(struct stage *s, struct view v)
 {
@@ -22,7 +19,7 @@ static size_t keep_view(struct stage *s, struct view v)
     return at;
 }
 
-enum status output_put(struct stage *s, const struct log_put *put, struct error *err)
+static struct kept_put *keep(struct stage *s, const struct log_put *put)
 {
     struct kept_put *k;
 
@@ -37,7 +34,36 @@ enum status output_put(struct stage *s, const struct log_put *put, struct error 
     k->value = keep_view(s, put->value);
     k->traceparent = keep_view(s, put->traceparent);
     k->mark = keep_view(s, put->mark);
+    return k;
+}
+
+enum status output_put(struct stage *s, const struct log_put *put, struct error *err)
+{
+    (void)keep(s, put);
     return s->log->ops->put(s->log, put, err);
+}
+
+/* A row's record, or where it is larger than the log takes, a dead letter in its place. */
+static enum status put_row(struct stage *s, const struct log_put *put, struct error *err)
+{
+    size_t kept_bytes = s->kept_bytes.n;
+    const struct put_source from = {s->inputs[put->from->input].topic->broker_name, put->from->partition, put->from->offset};
+    struct bytes b = BYTES_EMPTY;
+    struct log_put dead;
+    enum status st;
+
+    keep(s, put)->from = from;
+    st = s->log->ops->put(s->log, put, err);
+    if (st == OK)
+        metrics_add(&s->metrics, METRIC_RECORDS, OUTCOME_PUT, 1);
+    if (st != ERR_RECORD)
+        return st;
+    s->n_kept--;
+    s->kept_bytes.n = kept_bytes;
+    dead_refused(s, put, &from, &b, &dead);
+    st = output_put(s, &dead, err);
+    bytes_done(&b);
+    return st;
 }
 
 static struct view kept_view(const struct stage *s, size_t at, size_t n)
@@ -45,16 +71,54 @@ static struct view kept_view(const struct stage *s, size_t at, size_t n)
     return at == SIZE_MAX ? view_of(NULL, 0) : view_of(s->kept_bytes.data + at, n);
 }
 
+static struct log_put kept_put(const struct stage *s, size_t i)
+{
+    const struct kept_put *k = &s->kept[i];
+
+    return (struct log_put){.topic = k->topic, .partition = k->partition, .key = kept_view(s, k->key, k->key_n),
+                            .value = kept_view(s, k->value, k->value_n),
+                            .traceparent = kept_view(s, k->traceparent, k->traceparent_n),
+                            .mark = kept_view(s, k->mark, k->mark_n)};
+}
+
+static struct view copy(struct arena *a, struct view v)
+{
+    return v.data == NULL ? v : view_of(arena_copy(a, v.data, v.n), v.n);
+}
+
+/* What the broker will never take would abort each try: dead letters stand in its place from now on. */
+static enum status replace_refused(struct stage *s, struct error *err)
+{
+    const size_t *refused;
+    size_t n = s->log->ops->refused ? s->log->ops->refused(s->log, &refused) : 0;
+
+    for (size_t i = 0; i < n; i++) {
+        struct log_put put = kept_put(s, refused[i]), dead;
+        struct put_source from = s->kept[refused[i]].from;
+        struct bytes b = BYTES_EMPTY;
+        struct kept_put instead;
+
+        if (from.topic == NULL)
+            return err_set(err, ERR_FATAL, "a record of %zu bytes for %s is larger than the broker takes: raise that topic's "
+                           "max.message.bytes", put.value.n, put.topic);
+        dead_refused(s, &put, &from, &b, &dead);
+        dead.key = copy(&s->batch, dead.key); /* what is kept moves while it grows */
+        dead.traceparent = copy(&s->batch, dead.traceparent);
+        instead = *keep(s, &dead);
+        s->kept[refused[i]] = instead;
+        s->n_kept--;
+        bytes_done(&b);
+    }
+    return OK;
+}
+
 enum status output_again(struct stage *s, struct error *err)
 {
+    if (replace_refused(s, err) != OK)
+        return err->status;
     for (size_t i = 0; i < s->n_kept; i++) {
-        const struct kept_put *k = &s->kept[i];
-        struct log_put put = {.topic = k->topic, .partition = k->partition};
+        struct log_put put = kept_put(s, i);
 
-        put.key = kept_view(s, k->key, k->key_n);
-        put.value = kept_view(s, k->value, k->value_n);
-        put.traceparent = kept_view(s, k->traceparent, k->traceparent_n);
-        put.mark = kept_view(s, k->mark, k->mark_n);
         if (s->log->ops->put(s->log, &put, err) != OK)
             return err->status;
     }
@@ -261,6 +325,8 @@ enum status output_rows(struct stage *s, const struct task *t, struct rows *in, 
     assemble(to, in, out, n, present, &enc);
     if (plan_for(to, &enc, present, err) != OK)
         return err->status;
+    if (n && out->model_name && out->model_version[n - 1] >= 0)
+        metrics_set(&s->metrics, METRIC_MODEL_VERSION, out->model_version[n - 1]);
     lineage = batch_col(&enc, "lineage");
     key_col = to->topic->key ? batch_col(&enc, to->topic->key) : NULL;
     for (size_t r = 0; r < n; r++) {
@@ -283,66 +349,10 @@ enum status output_rows(struct stage *s, const struct task *t, struct rows *in, 
         put.value = view_of(s->body.data, s->body.n);
         put.key = key_col ? key_text(out->cols.arena, key_col, r) : in->keys[parent];
         put.partition = key_col && put.key.data ? kafka_partition(put.key, to->partitions) : t->id % to->partitions;
-        if (output_put(s, &put, err) != OK)
+        if (put_row(s, &put, err) != OK)
             return err->status;
-        metrics_add(&s->metrics, METRIC_RECORDS, OUTCOME_PUT, 1);
     }
     return OK;
-}
-
-static enum reason class_of(const char *reason)
-{
-    static const struct {
-        const char *begins;
-        enum reason reason;
-    } classes[] = {{"frame", REASON_FRAMING}, {"schema", REASON_SCHEMA}, {"avro", REASON_DECODE}, {"time", REASON_TIME},
-                   {"late", REASON_LATE},     {"key", REASON_PARTITION}, {"range", REASON_RANGE}};
-
-    for (size_t i = 0; i < ARRAY_LEN(classes); i++)
-        if (strncmp(reason, classes[i].begins, strlen(classes[i].begins)) == 0)
-            return classes[i].reason;
-    return REASON_OTHER;
-}
-
-#define DEAD_VALUE_MAX ((size_t)900 * 1024)
-
-/* DeadLetter, field by field as schemas/DeadLetter.avsc says: the original bytes, where they were, and why. */
-enum status output_dead(struct stage *s, const struct pending *p, const char *reason, struct error *err)
-{
-    struct bytes b = BYTES_EMPTY;
-    const struct topic *topic = s->inputs[p->rec.input].topic;
-    struct log_put put = {.topic = s->dead_letters, .traceparent = p->rec.traceparent, .from = &p->rec};
-    struct view value = p->rec.value;
-    bool truncated = value.n > DEAD_VALUE_MAX;
-    uint8_t digest[HASH_BYTES];
-    char hex[HASH_HEX_CHARS + 1];
-    enum status st;
-
-    metrics_add(&s->metrics, METRIC_RECORDS, OUTCOME_DEAD_LETTER, 1);
-    metrics_add(&s->metrics, METRIC_DEAD_LETTERS, class_of(reason), 1);
-    s->n_dead++;
-    if (log_every_ms(&s->dead_logged_ms, 60000))
-        log_warn("dead_letter", "topic=%s partition=%d offset=%" PRId64 " reason=\"%s\" so_far=%" PRId64, topic->broker_name,
-                 p->rec.partition, p->rec.offset, reason, s->n_dead);
-    frame_put(&b, schema_id(s->dead_schema));
-    avro_put_str(&b, topic->broker_name);
-    avro_put_long(&b, p->rec.partition);
-    avro_put_long(&b, p->rec.offset);
-    avro_put_str(&b, reason);
-    put_optional_view(&b, truncated ? view_of(value.data, DEAD_VALUE_MAX) : value);
-    put_optional_view(&b, p->rec.key);
-    avro_put_long(&b, HEADERS_NONE);
-    avro_put_long(&b, p->rec.arrival_ms);
-    avro_put_str(&b, s->def->name);
-    avro_put_bool(&b, truncated);
-    hash_bytes(truncated ? value : view_of("", 0), digest);
-    hash_to_hex(digest, sizeof(digest), hex);
-    put_optional_view(&b, truncated ? view_str(hex) : view_of(NULL, 0));
-    put.key = p->rec.key;
-    put.value = view_of(b.data, b.n);
-    st = output_put(s, &put, err);
-    bytes_done(&b);
-    return st;
 }
 
 static enum status put_mark(struct stage *s, const struct output *o, int partition, struct view mark, struct error *err)

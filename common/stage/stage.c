@@ -19,7 +19,6 @@
 #define PENDING_PAUSE 20000  /* records held back of one partition: stop fetching it */
 #define PENDING_RESUME 5000
 #define PENDING_MAX 1000000
-#define LAG_EVERY_MS 200
 #define KEPT_BYTES_MAX ((size_t)16 * 1024 * 1024) /* commit early: an open transaction is bounded */
 
 int64_t stage_wall_ms(void)
@@ -292,25 +291,6 @@ static void tell_progress(struct stage *s)
     }
 }
 
-static void tell_lag(struct stage *s, int64_t now_ms)
-{
-    int64_t lag = 0;
-
-    if (s->log->ops->end == NULL || now_ms - s->lag_told_ms < LAG_EVERY_MS)
-        return;
-    s->lag_told_ms = now_ms;
-    for (size_t i = 0; i < s->n_tasks; i++)
-        for (size_t k = 0; k < s->n_inputs; k++) {
-            int64_t from = s->tasks[i]->inputs[k].committed, end = s->log->ops->end(s->log, (int)k, s->tasks[i]->id);
-
-            if (end < 0)
-                return; /* too early to say */
-            from = from < 0 ? 0 : from;
-            lag += end > from ? end - from : 0;
-        }
-    metrics_set(&s->metrics, METRIC_LAG, lag);
-}
-
 static size_t collect_positions(struct stage *s, struct log_position *at)
 {
     size_t n = 0;
@@ -458,7 +438,6 @@ static enum status turn(struct stage *s, size_t *n, struct error *err)
     *n = 0;
     if (work(s, now_ms, n, err) != OK)
         return err->status;
-    tell_lag(s, now_ms);
     if (commit_due(s, now_ms))
         return commit(s, now_ms, err);
     return OK;
@@ -526,7 +505,12 @@ static enum status register_schemas(struct stage *s, struct error *err)
         if (registry_add(s->registry, subject, view_str(schema_json(t->schema)), &kept, err) != OK)
             return err->status;
     }
-    return s->is_file ? OK : kafka_schemas_load(s->opt.brokers, s->pipeline, s->registry, err);
+    if (s->is_file)
+        return OK;
+    s->schemas_looked_ms = stage_wall_ms();
+    if (schema_feed_new(s->opt.brokers, s->pipeline, &s->schemas, err) != OK)
+        return err->status;
+    return schema_feed_look(s->schemas, s->registry, err);
 }
 
 static enum status wire_up(struct stage *s, struct error *err)
@@ -640,6 +624,7 @@ static void finish(struct stage *s)
     free(s->assigned);
     if (s->ops)
         ops_free(s->ops);
+    schema_feed_free(s->schemas);
     intake_close(s);
     output_close(s);
     if (s->registry)

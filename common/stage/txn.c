@@ -13,6 +13,7 @@
 #define SLOW_MS 5000      /* beyond it a late EndTxn may still be on its way */
 #define RENEW_MS 90000    /* a broker may be away that long before we let the orchestrator restart us */
 #define TOPICS_MAX 64
+#define BATCH_BYTES 1000000
 
 struct txn {
     const char *brokers;
@@ -27,6 +28,10 @@ struct txn {
     rd_kafka_resp_err_t code;
     rd_kafka_resp_err_t refused; /* first delivery error */
     char refused_topic[256];
+    size_t n_put;       /* in this transaction */
+    size_t batch_bytes; /* a batch is at most that large, but for one of a single record */
+    size_t *too_large;  /* records of this transaction that the broker refuses for their own size */
+    size_t n_too_large;
 };
 
 static void on_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
@@ -45,6 +50,10 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *m, void *o
     struct txn *t = opaque;
 
     (void)client;
+    if (m->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && m->len + m->key_len >= t->batch_bytes) {
+        t->too_large = xrealloc(t->too_large, (t->n_too_large + 1) * sizeof(*t->too_large));
+        t->too_large[t->n_too_large++] = (size_t)(uintptr_t)m->_private;
+    }
     if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR || t->refused != RD_KAFKA_RESP_ERR_NO_ERROR ||
         m->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || m->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
         return;
@@ -66,10 +75,13 @@ static enum status open_producer(struct txn *t, struct error *err)
         {"message.timeout.ms", "10000"},
     };
     struct conf c;
+    char batch[24];
 
     conf_begin(&c, CONF_PRODUCER, t->brokers, t->p);
     for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
         conf_try(&c, defaults[i].name, defaults[i].value);
+    snprintf(batch, sizeof(batch), "%zu", t->batch_bytes);
+    conf_set(&c, "batch.size", batch);
     conf_set(&c, "transactional.id", t->id);
     for (size_t i = 0; i < ARRAY_LEN(guarantees); i++)
         conf_set(&c, guarantees[i].name, guarantees[i].value);
@@ -138,6 +150,7 @@ enum status txn_new(const char *brokers, const struct pipeline *p, const char *i
     t->brokers = brokers;
     t->p = p;
     t->id = xstrdup(id);
+    t->batch_bytes = BATCH_BYTES;
     s = open_producer(t, err);
     if (s == OK)
         s = init(t, START_TIMEOUT_MS, err);
@@ -158,6 +171,7 @@ void txn_free(struct txn *t)
     if (t->open)
         (void)txn_abort(t, &ignored);
     close_producer(t);
+    free(t->too_large);
     free(t->id);
     free(t);
 }
@@ -170,6 +184,12 @@ bool txn_is_open(const struct txn *t)
 rd_kafka_resp_err_t txn_code(const struct txn *t)
 {
     return t->code;
+}
+
+size_t txn_refused(const struct txn *t, const size_t **ret_records)
+{
+    *ret_records = t->too_large;
+    return t->n_too_large;
 }
 
 void txn_poll(struct txn *t)
@@ -199,6 +219,7 @@ static enum status begin(struct txn *t, struct error *err)
     if (t->producer == NULL && (s = renew(t, "the former could not be used", err)) != OK)
         return s;
     t->refused = RD_KAFKA_RESP_ERR_NO_ERROR;
+    t->n_put = t->n_too_large = 0;
     {
         AUTO(kerror) e = rd_kafka_begin_transaction(t->producer);
 
@@ -240,6 +261,12 @@ static bool is_refusal(rd_kafka_resp_err_t code)
     }
 }
 
+static enum status too_large(const char *topic, enum status s, struct error *err)
+{
+    return err_set(err, s, "a record for %s is larger than the broker takes: raise max.message.bytes of the topic, or "
+                   "message.max.bytes under \"kafka\"", topic);
+}
+
 static enum status refusal(struct txn *t, rd_kafka_resp_err_t code, const char *topic, struct error *err)
 {
     char what[300];
@@ -247,10 +274,7 @@ static enum status refusal(struct txn *t, rd_kafka_resp_err_t code, const char *
     t->code = code;
     t->doomed = true;
     if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
-        return err_set(err, ERR_FATAL,
-                       "a record for %s is larger than the broker takes: raise max.message.bytes of the topic and "
-                       "message.max.bytes under \"kafka\"",
-                       topic);
+        return too_large(topic, ERR_RETRY, err);
     if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
         code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
         return err_set(err, ERR_FATAL, "topic %s or its partition does not exist at %s: make it with `millrace up`",
@@ -289,7 +313,7 @@ enum status txn_put(struct txn *t, const struct log_put *put, struct error *err)
 enum status txn_put_with(struct txn *t, const struct log_put *put, const char *header, struct view value,
                          struct error *err)
 {
-    rd_kafka_vu_t vu[9];
+    rd_kafka_vu_t vu[10];
     size_t n = 0;
     int64_t deadline = 0;
     enum status s = begin(t, err);
@@ -297,12 +321,17 @@ enum status txn_put_with(struct txn *t, const struct log_put *put, const char *h
 
     if (s != OK)
         return s;
+    if (t->refused == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) { /* the commit says so, and all is put again */
+        t->n_put++;
+        return OK;
+    }
     if (topic == NULL)
         return err_set(err, ERR_FATAL, "write to '%s': not a topic's name, or more than %d topics", put->topic,
                        TOPICS_MAX);
     vu[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic};
     vu[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = put->partition};
     vu[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY};
+    vu[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = (void *)(uintptr_t)t->n_put};
     vu[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {unconst(put->key), put->key.n}};
     vu[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {unconst(put->value), put->value.n}};
     add_header(vu, &n, "traceparent", put->traceparent);
@@ -322,6 +351,11 @@ enum status txn_put_with(struct txn *t, const struct log_put *put, const char *h
                 continue;
             }
         }
+        if (t->code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
+            return too_large(put->topic, ERR_RECORD, err);
+        (void)rd_kafka_poll(t->producer, 0); /* a refused batch ends the transaction: its reports say so */
+        if (t->refused == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
+            break;
         t->doomed = true;
         if (is_refusal(t->code))
             return refusal(t, t->code, put->topic, err);
@@ -329,6 +363,7 @@ enum status txn_put_with(struct txn *t, const struct log_put *put, const char *h
             return err_set(err, ERR_FATAL, "write to %s as %s: %s", put->topic, t->id, rd_kafka_error_string(e));
         return err_set(err, ERR_RETRY, "write to %s as %s: %s", put->topic, t->id, rd_kafka_error_string(e));
     }
+    t->n_put++;
     return OK;
 }
 
@@ -380,22 +415,33 @@ enum status txn_abort(struct txn *t, struct error *err)
     }
 }
 
+/* Batches of several records were refused: smaller ones show which record it was, or pass. */
+static enum status shrink(struct txn *t, struct error *err)
+{
+    t->batch_bytes /= 8;
+    return renew(t, "the broker refuses batches of the former's size", err);
+}
+
 /* After a failure: the transaction is aborted, err keeps the first cause unless the abort is worse. */
 static enum status give_up(struct txn *t, enum status s, struct error *err)
 {
     struct error worse;
     rd_kafka_resp_err_t code = t->code;
+    enum status then = OK;
 
+    (void)rd_kafka_poll(t->producer, 0); /* what failed may be a refused record's doing */
     if (t->refused != RD_KAFKA_RESP_ERR_NO_ERROR && is_refusal(t->refused)) {
         code = t->refused;
         s = refusal(t, t->refused, t->refused_topic, err);
     }
-    if (s != ERR_FATAL && txn_abort(t, &worse) != OK) {
+    if (s != ERR_FATAL)
+        then = txn_abort(t, &worse);
+    if (then == OK && t->refused == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && t->n_too_large == 0)
+        then = shrink(t, &worse);
+    if (then != OK)
         *err = worse;
-        return err->status;
-    }
     t->code = code;
-    return s;
+    return then == OK ? s : then;
 }
 
 enum status txn_commit(struct txn *t, const rd_kafka_topic_partition_list_t *offsets,

@@ -5,7 +5,10 @@
  * Outcome  TXN_UNKNOWN: a commit timed out, took over 5 s or lost its coordinator. The producer is then a new one whose
  *          init_transactions has ended whatever was in flight (librdkafka may repeat an EndTxn that would end a
  *          later transaction), so what is committed now stays so: read the committed offsets to learn it.
- * Errors   ERR_RETRY: aborted, put it all again. ERR_FATAL: fenced, refused by the broker, or not to be healed here.
+ * Size     a broker refuses a batch as too large, and with it the transaction. A record as large as a batch may be is alone in
+ *          its own: it is refused itself. Where only smaller ones were refused, the next batches are smaller.
+ * Errors   ERR_RETRY: aborted, put it all again. ERR_RECORD: larger than message.max.bytes, not put. ERR_FATAL: fenced,
+ *          refused by the broker, or not to be healed here.
  * Threads  one.
  */
 #ifndef STAGE_TXN_H
@@ -34,6 +37,9 @@ enum status txn_commit(struct txn *t, const rd_kafka_topic_partition_list_t *off
                        struct error *err);
 /* *ret_code of the last failure: what the group's coordinator or the broker said. */
 rd_kafka_resp_err_t txn_code(const struct txn *t);
+/* After a commit that was aborted: which records, counted from 0 in their transaction, the broker refuses for their size;
+ * until the next begins. */
+size_t txn_refused(const struct txn *t, const size_t **ret_records);
 enum status txn_abort(struct txn *t, struct error *err);
 /* Serves delivery reports. */
 void txn_poll(struct txn *t);
