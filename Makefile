@@ -10,6 +10,7 @@ BINS := $(WORKERS:%=$(O)/bin/%) $(if $(wildcard cli/main.c),$(O)/bin/millrace)
 LIB := $(O)/libmillrace.a
 TESTS := $(patsubst %.c,$(O)/%,$(wildcard test/unit/test_*.c))
 INTEGRATIONS := $(patsubst %.c,$(O)/%,$(wildcard test/integration/test_*.c))
+CHAINS := $(patsubst %,$(O)/%,$(wildcard test/files/*))
 FUZZERS := $(patsubst %.c,$(O)/%,$(wildcard test/fuzz/fuzz_*.c))
 BENCHES := $(patsubst %.c,$(O)/%,$(wildcard test/bench/*.c))
 
@@ -30,7 +31,7 @@ runpath = $(DEPS_DIRS:%=-Wl,-rpath,'$$ORIGIN/$(1)/deps/%')
 
 all: $(BINS) ## build the five workers and the millrace command
 tests: $(TESTS) $(FUZZERS)
-test: $(TESTS:=.passed) $(FUZZERS:=.passed) ## everything that needs no broker
+test: $(TESTS:=.passed) $(FUZZERS:=.passed) $(CHAINS:=.passed) ## everything that needs no broker
 
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
@@ -59,6 +60,11 @@ $(TESTS) $(INTEGRATIONS) $(FUZZERS) $(BENCHES): %: %.o $(O)/libparts.a $(LIB)
 	@$(CC) $(OPT_$(MODE)) $(LDFLAGS) $(call runpath,../../..) $^ $(LDLIBS) -lcmocka -o $@
 %.passed: %
 	@$< >$@.log 2>&1 && touch $@ && echo '  ok   $<' || { tail -n 40 $@.log; echo '  FAIL $<'; false; }
+
+# The programs as they run on files.
+$(CHAINS:=.passed): $(O)/%.passed: % $(BINS) $(wildcard test/reference/* pipelines/*.json schemas/*)
+	@mkdir -p $(@D)
+	@BIN=$(O)/bin $< >$@.log 2>&1 && touch $@ && echo '  ok   $<' || { tail -n 40 $@.log; echo '  FAIL $<'; false; }
 
 check: ; @test/check ## every test, a real Kafka included; ends with `N passed, N failed`
 lint: ; @test/lint ## rules that no compiler checks

@@ -21,26 +21,19 @@ def upto(times, t):
     return bisect_right(times, t)
 
 
-def main():
-    lines = subprocess.Popen(["zstd", "-dc", sys.argv[1]], stdout=subprocess.PIPE, text=True).stdout
-    assert next(lines).strip() == "tx_id,ts,customer_id,terminal_id,amount,fraud,scenario"
+def features(rows):
+    """rows: (tx, seconds, customer, terminal, cents, is_fraud) in the file's order. Yields (tx, the 15 features)."""
     bought, spent = {}, {}  # customer: times, running cents (one more than times)
     used, known = {}, {}  # terminal: times, times at which frauds are reported
     waiting, done = [], 0  # frauds not yet reported, in order of time
     calendar = {}
-    out = sys.stdout
-    out.write("tx_id,amount,weekend,night,n1,n7,n30,m1,m7,m30,t1,t7,t30,r1,r7,r30\n")
-    for line in lines:
-        tx, ts, customer, terminal, amount, fraud, _ = line.split(",")
-        t = int(ts)
+    for tx, t, customer, terminal, cents, fraud in rows:
         while done < len(waiting) and waiting[done][0] <= t:
             known.setdefault(waiting[done][1], []).append(waiting[done][0])
             done += 1
         day = t // DAY
         if day not in calendar:
             calendar[day] = datetime.datetime.fromtimestamp(t, datetime.timezone.utc).weekday() >= 5
-        whole, cents = amount.split(".")
-        cents = int(whole) * 100 + int(cents)
         times = bought.setdefault(customer, [])
         sums = spent.setdefault(customer, [0])
         times.append(t)
@@ -59,11 +52,31 @@ def main():
             frauds = upto(bad, t) - upto(bad, t - w)
             ns.append(n)
             risks.append(frauds / n if n else 0.0)
-        if fraud == "1":
+        if fraud:
             waiting.append((t + DELAY, terminal))
-        out.write(f"{tx},{amount},{int(calendar[day])},{int(t % DAY // 3600 <= 6)},{counts[0]},{counts[1]},{counts[2]},"
-                  f"{means[0]:.9f},{means[1]:.9f},{means[2]:.9f},{ns[0]},{ns[1]},{ns[2]},"
-                  f"{risks[0]:.9f},{risks[1]:.9f},{risks[2]:.9f}\n")
+        yield tx, [cents / 100, int(calendar[day]), int(t % DAY // 3600 <= 6), *counts, *means, *ns, *risks]
 
 
-main()
+def cents_of(amount):
+    whole, _, cents = amount.partition(".")
+    return int(whole) * 100 + int(cents.ljust(2, "0"))
+
+
+def published(path):
+    lines = subprocess.Popen(["zstd", "-dc", path], stdout=subprocess.PIPE, text=True).stdout
+    assert next(lines).strip() == "tx_id,ts,customer_id,terminal_id,amount,fraud,scenario"
+    for line in lines:
+        tx, ts, customer, terminal, amount, fraud, _ = line.split(",")
+        yield tx, int(ts), customer, terminal, cents_of(amount), fraud == "1"
+
+
+def main():
+    out = sys.stdout
+    out.write("tx_id,amount,weekend,night,n1,n7,n30,m1,m7,m30,t1,t7,t30,r1,r7,r30\n")
+    for tx, (amount, weekend, night, *rest) in features(published(sys.argv[1])):
+        out.write(f"{tx},{amount:.2f},{weekend},{night}," + ",".join(f"{v:.9f}" if isinstance(v, float) else str(v) for v in rest) +
+                  "\n")
+
+
+if __name__ == "__main__":
+    main()
