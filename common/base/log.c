@@ -7,11 +7,11 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char *process_name = "millrace";
+static char process_name[256] = "millrace";
 
 void log_name(const char *name)
 {
-    process_name = name;
+    snprintf(process_name, sizeof(process_name), "%s", name);
 }
 
 static void line(const char *level, const char *event, const char *fmt, va_list ap)

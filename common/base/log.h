@@ -14,7 +14,7 @@
 
 #include "base/attr.h"
 
-/* Names this process in its lines (program and stage). Borrowed. */
+/* Names this process in its lines (program and stage). Copied. */
 void log_name(const char *name);
 
 void log_info(const char *event, const char *fmt, ...) PRINTF(2, 3);

@@ -130,7 +130,8 @@ void task_moment(struct task *t, int64_t commit, size_t n_inputs)
     while (drop < t->n_moments && t->moments[drop].commit < since)
         drop++;
     t->n_moments -= drop;
-    memmove(t->moments, t->moments + drop, t->n_moments * sizeof(*t->moments));
+    if (drop)
+        memmove(t->moments, t->moments + drop, t->n_moments * sizeof(*t->moments));
     if (t->n_moments == t->cap_moments) {
         t->cap_moments = t->cap_moments ? t->cap_moments * 2 : 16;
         t->moments = xrealloc(t->moments, t->cap_moments * sizeof(*t->moments));
