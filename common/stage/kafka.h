@@ -64,6 +64,16 @@ enum status reader_add(struct reader *r, const char *topic, int partition, int64
 /* The next record of any range; *ret_end when all are read. With timeout_ms < 0 it waits (60 s without progress is an
  * error). */
 enum status reader_next(struct reader *r, int timeout_ms, struct reader_msg *ret_msg, bool *ret_end, struct error *err);
+/* Event-time progress of a record, which nearly orders its partition; false: it has none (a mark, bytes of no schema). */
+typedef bool reader_at_fn(void *ctx, const struct reader_msg *m, int64_t *ret_at);
+struct reader_span {
+    int64_t from_ms, to_ms; /* [from, to); INT64_MIN, INT64_MAX: without bound */
+    int64_t slack_ms;       /* how far out of order a partition may be */
+};
+/* Of each of n partitions the offsets [ret_from, ret_to), as narrow as cheaply found, outside of which nothing lies in the
+ * span. Reads, as reader_next does: ranges may be added afterwards. */
+enum status reader_between(struct reader *r, const char *topic, int n, const struct reader_span *span, reader_at_fn *at_of,
+                           void *ctx, int64_t *ret_from, int64_t *ret_to, struct error *err);
 /* For ranges without end: everything that was there at the first reader_next has been read. */
 bool reader_caught_up(const struct reader *r);
 

@@ -15,9 +15,11 @@
 #include "stage/kafka.h"
 
 #define PARTITIONS 4
-#define TRANSACTIONS 60
-#define RECORDS_MAX 20000
-#define ROUNDS 120
+#define TRANSACTIONS 40
+#define RECORDS_MAX 60000
+#define ROUNDS 60
+#define SPANS 10
+#define SLACK_MS 100000
 #define SECONDS_MAX 300
 #define SEED 7
 
@@ -37,18 +39,45 @@ static void must(enum status s, const struct error *err)
         fail_msg("%s", err->text);
 }
 
+/* What lies in the topic, of open and aborted transactions too. */
+static int64_t written(void)
+{
+    int64_t committed[PARTITIONS], end[PARTITIONS], n = 0;
+    struct error err;
+
+    must(kafka_lag(kafka_brokers(NULL), NULL, topic, topic, PARTITIONS, committed, end, &err), &err);
+    for (int p = 0; p < PARTITIONS; p++)
+        n += end[p];
+    return n;
+}
+
+/* Aborts once all of it lies in the topic: a record that was not sent yet would leave no gap. */
+static void abort_written(struct writer **w, int64_t n)
+{
+    time_t deadline = time(NULL) + 30;
+    struct error err;
+
+    while (written() < n)
+        if (time(NULL) > deadline)
+            fail_msg("%ld records did not arrive in 30 s", (long)n);
+    writer_free(*w);
+    must(writer_new(kafka_brokers(NULL), NULL, topic, w, &err), &err);
+}
+
 /* A transaction over some of the partitions; every fourth is aborted. */
 static void write_some(struct writer **w, struct rand *r, int k)
 {
     static int32_t seq;
     bool aborts = k % 4 == 3;
+    int64_t before = aborts ? written() : 0, n_all = 0;
     struct error err;
     char value[600];
 
     memset(value, 'x', sizeof(value));
     for (int p = 0; p < PARTITIONS; p++) {
-        size_t n = rand_below(r, 3) ? (size_t)rand_below(r, 200) : 0;
+        size_t n = rand_below(r, 3) ? (size_t)rand_below(r, 1000) : 0;
 
+        n_all += (int64_t)n;
         for (size_t i = 0; i < n; i++, seq++) {
             memcpy(value, &seq, sizeof(seq));
             must(writer_put(*w, topic, p, view_of(NULL, 0), view_of(value, 4 + (size_t)rand_below(r, 590)), &err), &err);
@@ -56,12 +85,10 @@ static void write_some(struct writer **w, struct rand *r, int k)
                 there[p].seq[there[p].n++] = seq;
         }
     }
-    if (!aborts) {
+    if (aborts)
+        abort_written(w, before + n_all);
+    else
         must(writer_commit(*w, &err), &err);
-        return;
-    }
-    writer_free(*w);
-    must(writer_new(kafka_brokers(NULL), NULL, topic, w, &err), &err);
 }
 
 static void check_offsets(struct reader *r)
@@ -181,10 +208,85 @@ static void ranges_one_after_another_bring_what_lies_in_them(void **state)
     reader_free(r);
 }
 
+/* A record's `at`: 1 s after the one written before it, give or take some, and one in 500 is far out of place. */
+static int64_t at_of_seq(int32_t seq)
+{
+    struct rand r;
+
+    rand_seed(&r, (uint64_t)seq);
+    if (rand_below(&r, 500) == 0)
+        return (int64_t)rand_below(&r, 2) * INT64_C(1000000000000);
+    return INT64_C(1000) * seq + (int64_t)rand_below(&r, SLACK_MS) - SLACK_MS / 2;
+}
+
+static bool out_of_place(int32_t seq)
+{
+    return llabs((long long)(at_of_seq(seq) - INT64_C(1000) * seq)) > SLACK_MS / 2;
+}
+
+static bool at_of(void *ctx, const struct reader_msg *m, int64_t *ret_at)
+{
+    int32_t seq;
+
+    (void)ctx;
+    if (m->value.n < sizeof(seq))
+        return false;
+    memcpy(&seq, m->value.data, sizeof(seq));
+    *ret_at = at_of_seq(seq);
+    return true;
+}
+
+static int64_t check_span(struct reader *r, const struct reader_span *span)
+{
+    int64_t from[PARTITIONS], to[PARTITIONS], n = 0;
+    struct error err;
+
+    must(reader_between(r, topic, PARTITIONS, span, at_of, NULL, from, to, &err), &err);
+    for (int p = 0; p < PARTITIONS; p++) {
+        assert_true(from[p] >= there[p].low && to[p] <= there[p].high && from[p] <= to[p]);
+        n += to[p] - from[p];
+        for (size_t i = 0; i < there[p].n; i++) {
+            int64_t at = at_of_seq(there[p].seq[i]), offset = there[p].offset[i];
+
+            if (at >= span->from_ms && at < span->to_ms && !out_of_place(there[p].seq[i]) && (offset < from[p] || offset >= to[p]))
+                fail_msg("partition %d, [%ld, %ld): offset %ld at %ld lies outside of [%ld, %ld)", p, (long)span->from_ms,
+                         (long)span->to_ms, (long)offset, (long)at, (long)from[p], (long)to[p]);
+        }
+    }
+    return n;
+}
+
+static void a_span_of_event_time_is_found_by_bisecting(void **state)
+{
+    int64_t last_ms = INT64_C(1000) * there[0].seq[there[0].n - 1], all = 0, read = 0;
+    struct reader *r = NULL;
+    struct error err;
+    struct rand rand;
+
+    (void)state;
+    rand_seed(&rand, SEED + 2);
+    must(reader_new(kafka_brokers(NULL), NULL, &r, &err), &err);
+    for (int p = 0; p < PARTITIONS; p++)
+        all += there[p].high - there[p].low;
+    assert_int_equal(check_span(r, &(struct reader_span){INT64_MIN, INT64_MAX, SLACK_MS}), all);
+    for (int i = 0; i < SPANS; i++) {
+        int64_t from = (int64_t)rand_below(&rand, (uint64_t)last_ms + 1), to = from + (int64_t)rand_below(&rand, (uint64_t)last_ms / 10);
+
+        read += check_span(r, &(struct reader_span){from, to, SLACK_MS});
+        (void)check_span(r, &(struct reader_span){from, INT64_MAX, SLACK_MS});
+        (void)check_span(r, &(struct reader_span){INT64_MIN, to, SLACK_MS});
+    }
+    if (read > SPANS * all / 3)
+        fail_msg("%ld offsets of %ld to read for a twentieth of the time", (long)read, (long)(SPANS * all));
+    print_message("%.1f %% of the offsets for spans of 5 %% of the time\n", (double)read * 100 / (double)(SPANS * all));
+    reader_free(r);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ranges_one_after_another_bring_what_lies_in_them),
+        cmocka_unit_test(ranges_one_after_another_bring_what_lies_in_them), /* fills in `there` */
+        cmocka_unit_test(a_span_of_event_time_is_found_by_bisecting),
     };
 
     return cmocka_run_group_tests_name("reader", tests, setup, NULL);

@@ -12,7 +12,6 @@
 #define READ_SLACK_MS ((int64_t)24 * 3600 * 1000)
 #define PLANS_MAX 64
 #define PARTITIONS_MAX 1024
-#define COARSE 2000 /* a bisection ends at a range of so many records: reading them costs less than another seek */
 
 /* One topic's records as a batch of one row. */
 struct scan {
@@ -120,59 +119,36 @@ static enum status at_of(struct scan *s, int partition, int64_t offset, int64_t 
     return OK;
 }
 
-static enum status add_range(struct scan *s, int partition, int64_t from_ms, int64_t *ret_low, int64_t *ret_high,
-                             struct error *err)
+static bool at_of_record(void *ctx, const struct reader_msg *m, int64_t *ret_at)
 {
-    int64_t low, high, top;
+    struct scan *s = ctx;
 
-    if (reader_bounds(s->reader, s->topic->broker_name, partition, &low, &high, err) != OK)
-        return err->status;
-    for (top = high; top - low > COARSE;) {
-        int64_t mid = low + (top - low) / 2, at;
-
-        if (at_of(s, partition, mid, top, &at, err) != OK)
-            return err->status;
-        if (at < from_ms - READ_SLACK_MS)
-            low = mid;
-        else
-            top = mid;
-    }
-    *ret_low = low;
-    *ret_high = high;
-    return OK;
+    if (!decode(s, m))
+        return false;
+    *ret_at = s->row.cols[s->at].i64[0];
+    return true;
 }
 
 typedef enum status scan_fn(struct scan *s, const struct reader_msg *m, void *ctx, struct error *err);
 
 static enum status scan_range(struct scan *s, int64_t from_ms, int64_t to_ms, scan_fn *each, void *ctx, struct error *err)
 {
-    int64_t low[PARTITIONS_MAX], high[PARTITIONS_MAX];
-    bool beyond[PARTITIONS_MAX] = {false}, end = false;
-    int n_beyond = 0;
+    const struct reader_span span = {from_ms, to_ms, READ_SLACK_MS + s->topic->lateness_ms};
+    const char *topic = s->topic->broker_name;
+    int64_t from[PARTITIONS_MAX], to[PARTITIONS_MAX];
+    bool end = false;
 
+    if (reader_between(s->reader, topic, s->n_partitions, &span, at_of_record, s, from, to, err) != OK)
+        return err->status;
     for (int p = 0; p < s->n_partitions; p++)
-        if (add_range(s, p, from_ms, &low[p], &high[p], err) != OK)
+        if (reader_add(s->reader, topic, p, from[p], to[p], err) != OK)
             return err->status;
-    for (int p = 0; p < s->n_partitions; p++) {
-        if (low[p] >= high[p])
-            n_beyond += beyond[p] = true;
-        else if (reader_add(s->reader, s->topic->broker_name, p, low[p], high[p], err) != OK)
-            return err->status;
-    }
-    while (n_beyond < s->n_partitions) {
+    while (!end) {
         struct reader_msg m;
-        int64_t at;
 
         if (reader_next(s->reader, -1, &m, &end, err) != OK)
             return err->status;
-        if (end)
-            break;
-        if (m.partition < 0 || !decode(s, &m))
-            continue;
-        at = s->row.cols[s->at].i64[0];
-        if (to_ms < INT64_MAX - READ_SLACK_MS && at >= to_ms + READ_SLACK_MS && !beyond[m.partition])
-            n_beyond += beyond[m.partition] = true;
-        if (each(s, &m, ctx, err) != OK)
+        if (!end && decode(s, &m) && each(s, &m, ctx, err) != OK)
             return err->status;
     }
     return OK;
@@ -261,7 +237,7 @@ static enum status take_label(struct scan *s, const struct reader_msg *m, void *
     struct reading *r = ctx;
     char buf[32];
 
-    if (c[0].i64[0] > s->job->span.as_of_ms || c[1].null[0])
+    if (c[0].i64[0] < s->job->span.from_ms || c[0].i64[0] > s->job->span.as_of_ms || c[1].null[0])
         return OK;
     r->time_max = c[0].i64[0] > r->time_max ? c[0].i64[0] : r->time_max;
     if (r->last[m->partition] < 0)

@@ -2,8 +2,8 @@
 /*
  * read: a job's rows and labels from their topics, by ranges of offsets, filtered by event time; or from files in their place.
  *
- * A partition's rows are only nearly in the order of `at` (several tasks write it), so a range begins READ_SLACK_MS before
- * what is wanted, found by bisecting, and ends where every partition is as far beyond.
+ * A partition's rows are only nearly in the order of `at` (several tasks write it), so a range begins and ends
+ * READ_SLACK_MS outside of what is wanted (reader_between).
  */
 #ifndef WORKERS_TRAIN_READ_H
 #define WORKERS_TRAIN_READ_H
@@ -15,7 +15,7 @@
 enum status read_first(struct job *j, int64_t *ret_at, struct error *err);
 /* Features of rows with event time in [from, holdout_to); sets j->record.lineage. */
 enum status read_rows(struct job *j, struct data *d, struct error *err);
-/* Labels with time <= as_of; an as_of of INT64_MAX becomes the largest label time seen. */
+/* Labels with time in [from, as_of] (a label is not older than its row); an as_of of INT64_MAX becomes the largest label time seen. */
 enum status read_labels(struct job *j, struct data *d, struct error *err);
 
 #endif
