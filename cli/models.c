@@ -42,22 +42,43 @@ static enum status read_store(const char *brokers, struct model_store *store, st
     return s;
 }
 
+static json_t *ranges_of(const struct model_record *m)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < m->n_lineage; i++)
+        json_array_append_new(list, json_pack("{s:s, s:i, s:I, s:I}", "topic", m->lineage[i].topic, "partition",
+                                              m->lineage[i].partition, "from", (json_int_t)m->lineage[i].from_offset, "to",
+                                              (json_int_t)m->lineage[i].to_offset));
+    return list;
+}
+
+static json_t *time_text(int64_t ms)
+{
+    char text[32];
+
+    text_format_time(ms, text);
+    return json_string(text);
+}
+
 static json_t *describe(const struct model_record *m, bool champion)
 {
-    json_t *metrics = json_object(), *params = json_object();
-    char from[32], to[32], as_of[32];
+    json_t *metrics = json_object(), *params = json_object(), *features = json_array();
+    char sha256[2 * HASH_BYTES + 1];
 
-    text_format_time(m->from_ms, from);
-    text_format_time(m->to_ms, to);
-    text_format_time(m->as_of_ms, as_of);
+    hash_to_hex(m->sha256, HASH_BYTES, sha256);
     for (size_t i = 0; i < m->n_metrics; i++)
         json_object_set_new(metrics, m->metrics[i].name, json_real(m->metrics[i].value));
     for (size_t i = 0; i < m->n_params; i++)
         json_object_set_new(params, m->params[i].name, json_string(m->params[i].value));
-    return json_pack("{s:s, s:i, s:b, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:i, s:s, s:o, s:o}", "name", m->name, "version",
-                     m->version, "champion", champion, "from", from, "to", to, "as_of", as_of, "rows", (json_int_t)m->rows,
-                     "positives", (json_int_t)m->positives, "feature_set", m->feature_set, "objective", m->objective,
-                     "rounds", m->rounds, "library", m->library, "params", params, "metrics", metrics);
+    for (size_t i = 0; i < m->n_features; i++)
+        json_array_append_new(features, json_string(m->features[i]));
+    return json_pack("{s:s, s:i, s:b, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:s, s:i, s:s, s:s, s:o, s:o, s:o, s:o}", "name",
+                     m->name, "version", m->version, "champion", champion, "from", time_text(m->from_ms), "to",
+                     time_text(m->to_ms), "as_of", time_text(m->as_of_ms), "created", time_text(m->created_ms), "rows",
+                     (json_int_t)m->rows, "positives", (json_int_t)m->positives, "holdout_rows", (json_int_t)m->holdout_rows,
+                     "feature_set", m->feature_set, "objective", m->objective, "rounds", m->rounds, "library", m->library,
+                     "sha256", sha256, "params", params, "metrics", metrics, "features", features, "lineage", ranges_of(m));
 }
 
 static void print(const json_t *model, bool as_json, bool all)

@@ -120,6 +120,25 @@ int cli_train(int argc, char **argv)
     return cli_exec("train", "train", args);
 }
 
+/* Outputs of two runs in one topic could not be told apart. */
+static enum status make_empty_topic(const char *brokers, const struct pipeline *p, const struct topic_spec *spec,
+                                    struct error *err)
+{
+    struct reader *r = NULL;
+    int64_t low, high;
+    enum status s = kafka_topics_ensure(brokers, p, spec, 1, err);
+
+    if (s == OK)
+        s = reader_new(brokers, p, &r, err);
+    for (int i = 0; i < spec->partitions && s == OK; i++) {
+        s = reader_bounds(r, spec->name, i, &low, &high, err);
+        if (s == OK && high > 0)
+            s = err_set(err, ERR_FATAL, "--into %s: it holds records already; name a new topic", spec->name);
+    }
+    reader_free(r);
+    return s;
+}
+
 int cli_replay(int argc, char **argv)
 {
     const char *brokers = NULL, *file = NULL, *from = NULL, *to = NULL, *model = NULL, *into = NULL, *what = NULL, *dot;
@@ -146,10 +165,12 @@ int cli_replay(int argc, char **argv)
     stage = pipeline_stage(p, dot + 1);
     if (stage == NULL || stage->n_to == 0 || stage->n_from == 0)
         return cli_wrong("replay", "%s has no stage '%s' that reads and writes", file, dot + 1);
+    if (model != NULL && strcmp(stage->worker, "score") != 0)
+        return cli_wrong("replay", "--model goes with a stage that scores, and %s does not", what);
     if (pipeline_topic(p, into) != NULL)
         return cli_wrong("replay", "--into %s: a topic of the pipeline itself; name another", into);
     spec = (struct topic_spec){into, p->topics[stage->to[0]].partitions, false};
-    if (kafka_topics_ensure(kafka_brokers(brokers), p, &spec, 1, &err) != OK || models_keys_make(&err) != OK)
+    if (make_empty_topic(kafka_brokers(brokers), p, &spec, &err) != OK || models_keys_make(&err) != OK)
         return cli_failed("replay", &err);
     args[n++] = file;
     args[n++] = stage->name;

@@ -191,7 +191,37 @@ static enum status judge_time(const struct topic *t, const struct log_record *r,
     return OK;
 }
 
-/* Event time, channel and progress of one record, from the few fields that say so. */
+/* The few fields that say when and where from, in the scratch arena. */
+static enum status probe_fields(struct stage *s, const struct input *in, const struct reading *reading, struct view body,
+                                struct batch *ret_row, struct error *err)
+{
+    arena_reset(&s->scratch);
+    batch_init(ret_row, &s->scratch, 1);
+    decode_begin(in->probe, in->n_probe, ret_row);
+    ret_row->n_rows = 1;
+    if (decode_row(reading->probe, body, ret_row, 0, err) != OK)
+        return ERR_RECORD;
+    if (ret_row->cols[PROBE_TIME].null[0])
+        return err_set(err, ERR_RECORD, "time: field '%s' is null", in->topic->time);
+    return OK;
+}
+
+bool intake_at(struct stage *s, const struct log_record *r, int64_t *ret_at)
+{
+    struct input *in = &s->inputs[r->input];
+    struct reading *reading;
+    struct error err;
+    struct batch row;
+    struct view body;
+
+    if (r->mark.data || r->value.data == NULL || open_frame(s, in, r, &body, &reading, &err) != OK ||
+        probe_fields(s, in, reading, body, &row, &err) != OK)
+        return false;
+    *ret_at = row.cols[in->outside ? PROBE_TIME : PROBE_AT].i64[0];
+    return true;
+}
+
+/* Event time, channel and progress of one record. */
 static enum status probe(struct stage *s, struct task *t, struct pending *p, int *ret_tasks, struct error *err)
 {
     struct input *in = &s->inputs[p->rec.input];
@@ -206,14 +236,8 @@ static enum status probe(struct stage *s, struct task *t, struct pending *p, int
         return err_set(err, ERR_RECORD, "null value: a record of this topic needs one");
     if (open_frame(s, in, &p->rec, &body, &reading, err) != OK)
         return ERR_RECORD;
-    arena_reset(&s->scratch);
-    batch_init(&row, &s->scratch, 1);
-    decode_begin(in->probe, in->n_probe, &row);
-    row.n_rows = 1;
-    if (decode_row(reading->probe, body, &row, 0, err) != OK)
+    if (probe_fields(s, in, reading, body, &row, err) != OK)
         return ERR_RECORD;
-    if (row.cols[PROBE_TIME].null[0])
-        return err_set(err, ERR_RECORD, "time: field '%s' is null", in->topic->time);
     p->event_ms = row.cols[PROBE_TIME].i64[0];
     if (in->outside) {
         if (judge_time(in->topic, &p->rec, p->event_ms, ti->fetched_at, err) != OK)
@@ -283,12 +307,11 @@ enum status intake_record(struct stage *s, struct log_record *r, int64_t now_ms,
         merge_expect(&ti->merge, tasks);
     c = merge_channel(&ti->merge, p.task);
     p.replay = r->offset < c->next_offset;
-    if (s->opt.into) {
-        if (p.event_ms >= s->opt.to_ms || (s->worker->stateless_order && p.event_ms < s->opt.from_ms)) {
-            task_release(s, &p);
-            return OK;
-        }
-        p.replay = p.event_ms < s->opt.from_ms;
+    if (s->opt.into)
+        p.replay = p.event_ms < s->opt.from_ms || p.event_ms >= s->opt.to_ms;
+    if (p.replay && s->worker->stateless_order && s->opt.into) { /* no state, and nobody waits for it */
+        task_release(s, &p);
+        return OK;
     }
     merge_push(&ti->merge, &p);
     return OK;

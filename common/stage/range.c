@@ -1,17 +1,22 @@
 /* common/stage/range.c: the log as a replay: past records of the inputs once more, outputs into another topic. */
 /*
- * Reads every partition of the inputs from its beginning to its end as it is at the start (a stateful stage needs what
- * lies before the range), writes to the one topic given by --into in transactions, commits no offsets, keeps no state.
- * The loop lets only rows with event time in [from, to) out.
+ * Reads every partition of the inputs as it is at the start, up to where all lies behind the range, from its beginning
+ * (a stateful stage needs what lies before the range) or, for a stateless stage, from where the range begins (bisected on
+ * `at`); writes to the one topic given by --into in transactions, commits no offsets, keeps no state. The loop lets only
+ * rows with event time in [from, to) out.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/log.h"
 #include "stage/internal.h"
 #include "stage/kafka.h"
 
+#define SLACK_MS ((int64_t)24 * 3600 * 1000) /* upstream tasks are never so far apart, and no lateness is so long by default */
+
 struct range_input {
     struct reader *reader;
+    int64_t *to; /* end of what is read, per partition */
     bool ended, told;
     int n_paused;
 };
@@ -22,6 +27,7 @@ struct log_range {
     struct range_input in[INPUTS_MAX];
     struct writer *writer;
     bool put;
+    int64_t n_put;
     int into_partitions;
     int *tasks;
     bool assigned;
@@ -67,7 +73,7 @@ static enum status range_take(struct log *log, int timeout_ms, struct log_record
             copy_record(&m, (int)i, &ret[n++]);
         }
         for (int p = 0; in->ended && !in->told && p < s->n_tasks_all; p++)
-            ret[n++] = (struct log_record){.input = (int)i, .partition = p, .at_end = true};
+            ret[n++] = (struct log_record){.input = (int)i, .partition = p, .offset = in->to[p], .at_end = true};
         in->told = in->ended;
     }
     *ret_n = n;
@@ -109,6 +115,7 @@ static enum status range_put(struct log *log, const struct log_put *put, struct 
     if (put->value.data == NULL || strcmp(put->topic, l->stage->dead_letters) == 0)
         return OK; /* its dead letters were written when it ran the first time */
     l->put = true;
+    l->n_put++;
     return writer_put(l->writer, l->stage->opt.into, put->partition % l->into_partitions, put->key, put->value, err);
 }
 
@@ -145,6 +152,15 @@ static enum status range_partitions(struct log *log, const char *topic, int *ret
     return reader_partitions(l->in[0].reader, topic, ret_n, err);
 }
 
+static enum status range_finish(struct log *log, struct error *err)
+{
+    const struct log_range *l = (struct log_range *)log;
+
+    (void)err;
+    log_info("replayed", "into=%s records=%" PRId64, l->stage->opt.into, l->n_put);
+    return OK;
+}
+
 static void range_close(struct log *log)
 {
     struct log_range *l = (struct log_range *)log;
@@ -161,23 +177,39 @@ static void range_close(struct log *log)
 static const struct log_ops ops = {
     .take = range_take, .release = range_release, .committed = range_committed, .seek = range_seek, .pause = range_pause,
     .put = range_put, .commit = range_commit, .abort = range_abort, .restore = range_restore,
-    .partitions = range_partitions, .close = range_close,
+    .partitions = range_partitions, .finish = range_finish, .close = range_close,
 };
+
+struct probing {
+    struct stage *stage;
+    int input;
+};
+
+static bool at_of(void *ctx, const struct reader_msg *m, int64_t *ret_at)
+{
+    const struct probing *p = ctx;
+    struct log_record r = {.input = p->input, .partition = m->partition, .value = m->value, .mark = m->mark};
+
+    return intake_at(p->stage, &r, ret_at);
+}
 
 static enum status open_input(struct log_range *l, size_t i, struct error *err)
 {
     struct stage *s = l->stage;
-    const char *topic = s->inputs[i].topic->broker_name;
+    const struct topic *t = s->inputs[i].topic;
+    const struct reader_span span = {s->worker->stateless_order ? s->opt.from_ms : INT64_MIN, s->opt.to_ms,
+                                     SLACK_MS + t->lateness_ms};
+    struct probing probing = {s, (int)i};
+    int n = s->n_tasks_all;
+    int64_t *from = arena_alloc(s->pipeline->arena, (size_t)n * sizeof(*from));
+    int64_t *to = l->in[i].to = arena_alloc(s->pipeline->arena, (size_t)n * sizeof(*to));
 
-    if (reader_new(s->opt.brokers, s->pipeline, &l->in[i].reader, err) != OK)
+    if (reader_new(s->opt.brokers, s->pipeline, &l->in[i].reader, err) != OK ||
+        reader_between(l->in[i].reader, t->broker_name, n, &span, at_of, &probing, from, to, err) != OK)
         return err->status;
-    for (int p = 0; p < s->n_tasks_all; p++) {
-        int64_t low, high;
-
-        if (reader_bounds(l->in[i].reader, topic, p, &low, &high, err) != OK ||
-            reader_add(l->in[i].reader, topic, p, low, high, err) != OK)
+    for (int p = 0; p < n; p++)
+        if (reader_add(l->in[i].reader, t->broker_name, p, from[p], to[p], err) != OK)
             return err->status;
-    }
     return OK;
 }
 

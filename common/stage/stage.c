@@ -207,7 +207,7 @@ static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, si
     while (n < s->opt.batch && (p = task_head(s, t, now_ms, &input)) != NULL) {
         if (n != 0 && (input != (int)rows.input || p->replay != rows.replay))
             break;
-        if (s->worker->limit && p->task != CHANNEL_FOREIGN && p->at >= s->worker->limit(s->ctx, t->id, p->at))
+        if (s->worker->limit && !s->finite && p->task != CHANNEL_FOREIGN && p->at >= s->worker->limit(s->ctx, t->id, p->at))
             break;
         rows.input = (size_t)input;
         rows.replay = p->replay;

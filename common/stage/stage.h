@@ -56,7 +56,8 @@ struct worker {
     enum status (*transform)(void *ctx, struct rows *in, struct out *outs, struct error *err);
     /* Optional. Each turn of the loop: follow topics, look after a job, put records by stage_put. */
     enum status (*turn)(void *ctx, struct stage *s, struct error *err);
-    /* Optional. Records of the task with `at` >= the result are not taken now (INT64_MAX: no limit). */
+    /* Optional. Records of the task with `at` >= the result are not taken now (INT64_MAX: no limit). A replay, whose past is
+     * over, does not ask. */
     int64_t (*limit)(void *ctx, int task, int64_t at_next);
     /* Optional. The smallest `at` over all tasks that are not idle, when it rose. */
     void (*progress)(void *ctx, int64_t at_min);
