@@ -161,7 +161,7 @@ struct stage {
     struct bytes body, lineage; /* reused for each encoding */
     int64_t commit;    /* number of the present commit period */
     int64_t committed_ms;
-    int64_t at_min_told;
+    int64_t at_min_told, lag_told_ms;
     int64_t n_dead, dead_logged_ms;
     bool turn_changed;
 };

@@ -19,6 +19,7 @@
 #define PENDING_PAUSE 20000  /* records held back of one partition: stop fetching it */
 #define PENDING_RESUME 5000
 #define PENDING_MAX 1000000
+#define LAG_EVERY_MS 200
 #define KEPT_BYTES_MAX ((size_t)16 * 1024 * 1024) /* commit early: an open transaction is bounded */
 
 int64_t stage_wall_ms(void)
@@ -291,6 +292,25 @@ static void tell_progress(struct stage *s)
     }
 }
 
+static void tell_lag(struct stage *s, int64_t now_ms)
+{
+    int64_t lag = 0;
+
+    if (s->log->ops->end == NULL || now_ms - s->lag_told_ms < LAG_EVERY_MS)
+        return;
+    s->lag_told_ms = now_ms;
+    for (size_t i = 0; i < s->n_tasks; i++)
+        for (size_t k = 0; k < s->n_inputs; k++) {
+            int64_t from = s->tasks[i]->inputs[k].committed, end = s->log->ops->end(s->log, (int)k, s->tasks[i]->id);
+
+            if (end < 0)
+                return; /* too early to say */
+            from = from < 0 ? 0 : from;
+            lag += end > from ? end - from : 0;
+        }
+    metrics_set(&s->metrics, METRIC_LAG, lag);
+}
+
 static size_t collect_positions(struct stage *s, struct log_position *at)
 {
     size_t n = 0;
@@ -438,6 +458,7 @@ static enum status turn(struct stage *s, size_t *n, struct error *err)
     *n = 0;
     if (work(s, now_ms, n, err) != OK)
         return err->status;
+    tell_lag(s, now_ms);
     if (commit_due(s, now_ms))
         return commit(s, now_ms, err);
     return OK;
