@@ -193,6 +193,17 @@ static enum status put_rows(struct stage *s, struct task *t, struct rows *rows, 
     return OK;
 }
 
+/* A mark goes through behind the records that it speaks of. */
+static enum status pass_mark(struct stage *s, struct task *t, int input, struct pending *head, struct error *err)
+{
+    struct pending p = merge_pop(&t->inputs[input].merge, head);
+    enum status st = output_mark_through(s, t->id, p.rec.mark, err);
+
+    t->changed = true;
+    task_release(s, &p);
+    return st;
+}
+
 /* Takes the next run of one input's rows from the task and runs the worker on it; *ret_n rows. */
 static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, size_t *ret_n, struct error *err)
 {
@@ -206,6 +217,13 @@ static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, si
     struct pending *p;
 
     while (n < s->opt.batch && (p = task_head(s, t, now_ms, &input)) != NULL) {
+        if (p->rec.mark.data) {
+            if (n != 0)
+                break;
+            if (pass_mark(s, t, input, p, err) != OK)
+                return err->status;
+            continue;
+        }
         if (n != 0 && (input != (int)rows.input || p->replay != rows.replay))
             break;
         if (s->worker->limit && !s->finite && p->task != CHANNEL_FOREIGN && p->at >= s->worker->limit(s->ctx, t->id, p->at))
