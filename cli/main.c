@@ -23,7 +23,7 @@ static const struct command {
     {"up", cli_up, "PIPELINE [--brokers A] [--log-dir DIR]",
      "make the topics and run every stage here, until Ctrl-C or `millrace down`", "millrace up pipelines/fraud.json"},
     {"down", cli_down, "PIPELINE|NAME", "end what `millrace up` runs elsewhere", "millrace down fraud"},
-    {"publish", cli_publish, "TOPIC FILE... [--pipeline FILE] [--brokers A]",
+    {"publish", cli_publish, "TOPIC FILE|-... [--format csv|jsonl|avro] [--source NAME] [--again] [--pipeline FILE] [--brokers A]",
      "write CSV, JSON lines or Avro files (- is standard input) to a topic; resumes after a kill",
      "millrace publish fraud.transactions transactions.csv"},
     {"tail", cli_tail,

@@ -39,9 +39,11 @@ static const struct stage_def *stage_where(const struct pipeline *p, const char 
 
 int cli_publish(int argc, char **argv)
 {
-    const char *brokers = NULL, *file = NULL, *words[64];
+    const char *brokers = NULL, *file = NULL, *format = NULL, *source = NULL, *words[64];
     const char *args[80] = {NULL};
-    const struct cli_option options[] = {{"--brokers", &brokers, NULL}, {"--pipeline", &file, NULL}};
+    bool again = false;
+    const struct cli_option options[] = {{"--brokers", &brokers, NULL}, {"--pipeline", &file, NULL}, {"--format", &format, NULL},
+                                         {"--source", &source, NULL},   {"--again", NULL, &again}};
     const struct stage_def *stage;
     const struct topic *topic;
     struct pipeline *p;
@@ -51,6 +53,10 @@ int cli_publish(int argc, char **argv)
         return EXIT_CALL;
     if (n_words < 2)
         return cli_wrong("publish", "which topic, and which files?");
+    if (source != NULL && n_words > 2)
+        return cli_wrong("publish", "--source %s names one file, %zu are given", source, n_words - 1);
+    if (format != NULL && strcmp(format, "csv") != 0 && strcmp(format, "jsonl") != 0 && strcmp(format, "avro") != 0)
+        return cli_wrong("publish", "--format %s: expected csv, jsonl or avro", format);
     file = pipeline_of("publish", file, words[0]);
     if (file == NULL || (p = cli_pipeline(file)) == NULL)
         return EXIT_CALL;
@@ -66,6 +72,17 @@ int cli_publish(int argc, char **argv)
     args[n++] = kafka_brokers(brokers);
     args[n++] = "--publish";
     args[n++] = topic->broker_name;
+    if (format != NULL) {
+        args[n++] = "--format";
+        args[n++] = format;
+    }
+    if (source != NULL) {
+        args[n++] = "--source";
+        args[n++] = source;
+    }
+    if (again)
+        args[n++] = "--again";
+    args[n++] = "--";
     for (size_t i = 1; i < n_words; i++)
         args[n++] = words[i];
     return cli_exec("publish", "ingest", args);

@@ -385,6 +385,10 @@ enum status text_to_avro(const struct schema *s, struct view json_line, struct b
     enum status st;
 
     if (json_read(json_line, &v, err) != OK) {
+        char *near = strstr(err->text, " near '");
+
+        if (near)
+            *near = '\0'; /* what stands there is content */
         err->status = ERR_RECORD;
         return ERR_RECORD;
     }

@@ -17,14 +17,15 @@
 #define COMMIT_RECORDS 10000
 #define COMMIT_MS 500
 #define BAD_SHOWN 10
+#define EXIT_STOPPED 130
 
 struct publish {
-    const char *brokers, *topic_name, *format_name, *source_name, *out, *args[3];
-    int n_args;
+    const char *brokers, *topic_name, *format_name, *source_name, *out;
+    const char *pipeline_file, *stage, *given; /* given: the file's name */
     bool again;
     enum source_format format;
     char path[PATH_MAX], name[PATH_MAX], changelog[512];
-    bool resumable;
+    bool resumable, stopped;
     struct pipeline *pipeline;
     const struct topic *topic;
     struct schema *state_schema;
@@ -36,7 +37,6 @@ struct publish {
     size_t n_wants;
     struct arena arena;
     struct batch row;
-    int n_partitions;
     struct position done;
     int64_t published, refused, in_txn, committed_ms;
     struct bytes value;
@@ -44,21 +44,23 @@ struct publish {
 
 static int usage(void)
 {
-    fputs("usage: ingest PIPELINE STAGE --publish TOPIC FILE|- [--format csv|jsonl|avro] [--source NAME] [--again]\n"
+    fputs("usage: ingest PIPELINE STAGE --publish TOPIC FILE|-... [--format csv|jsonl|avro] [--source NAME] [--again]\n"
           "              [--brokers HOST:PORT | --out FILE]   (--out: an Avro container file in the topic's place; no broker)\n"
           "example: ingest pipelines/fraud.json intake --publish transactions tx.csv --out transactions.avro\n", stderr);
     return 2;
 }
 
+/* By --format, else by the name's ending, else JSON lines. */
 static bool read_format(struct publish *p)
 {
-    const char *dot = p->n_args == 3 ? strrchr(p->args[2], '.') : NULL;
+    const char *dot = strrchr(p->given, '.');
     const char *f = p->format_name ? p->format_name : dot ? dot + 1 : "jsonl";
 
     p->format = strcmp(f, "csv") == 0 ? SOURCE_CSV : strcmp(f, "avro") == 0 ? SOURCE_AVRO : SOURCE_JSONL;
     return p->format_name == NULL || p->format != SOURCE_JSONL || strcmp(f, "jsonl") == 0;
 }
 
+/* The files are argv[optind...]; false: the call is wrong. */
 static bool read_options(struct publish *p, int argc, char **argv)
 {
     static const struct option longs[] = {
@@ -79,20 +81,20 @@ static bool read_options(struct publish *p, int argc, char **argv)
         else
             return false;
     }
-    for (; optind < argc; optind++) {
-        if (p->n_args == 3)
-            return false;
-        p->args[p->n_args++] = argv[optind];
-    }
-    return p->n_args == 3 && p->topic_name && read_format(p);
+    if (argc - optind < 3 || p->topic_name == NULL || (argc - optind > 3 && (p->source_name || p->out)))
+        return false;
+    p->pipeline_file = argv[optind++];
+    p->stage = argv[optind++];
+    p->given = argv[optind];
+    return read_format(p);
 }
 
 static enum status find_topic(struct publish *p, struct error *err)
 {
-    const struct stage_def *def = pipeline_stage(p->pipeline, p->args[1]);
+    const struct stage_def *def = pipeline_stage(p->pipeline, p->stage);
 
     if (def == NULL || strcmp(def->worker, "ingest") != 0)
-        return err_set(err, ERR_FATAL, "%s: no stage '%s' that ingests", p->args[0], p->args[1]);
+        return err_set(err, ERR_FATAL, "%s: no stage '%s' that ingests", p->pipeline_file, p->stage);
     snprintf(p->changelog, sizeof(p->changelog), "%s.%s.changelog", p->pipeline->name, def->name);
     for (size_t i = 0; i < def->n_to; i++) {
         const struct topic *t = &p->pipeline->topics[def->to[i]];
@@ -107,16 +109,16 @@ static enum status find_topic(struct publish *p, struct error *err)
 
 static enum status name_source(struct publish *p, struct error *err)
 {
-    bool in = strcmp(p->args[2], "-") == 0;
+    bool in = strcmp(p->given, "-") == 0;
 
-    snprintf(p->path, sizeof(p->path), "%s", p->args[2]);
+    snprintf(p->path, sizeof(p->path), "%s", p->given);
     p->resumable = !in || p->source_name;
     if (p->source_name)
         snprintf(p->name, sizeof(p->name), "%s", p->source_name);
     else if (in)
         snprintf(p->name, sizeof(p->name), "stdin");
-    else if (realpath(p->args[2], p->name) == NULL)
-        return err_set(err, ERR_FATAL, "%s: no such file, or it cannot be read", p->args[2]);
+    else if (realpath(p->given, p->name) == NULL)
+        return err_set(err, ERR_FATAL, "%s: no such file, or it cannot be read", p->given);
     p->resumable = p->resumable && p->out == NULL;
     if (!p->resumable && p->out == NULL)
         fputs("ingest: standard input cannot be resumed after a kill; --source NAME makes it so\n", stderr);
@@ -128,12 +130,7 @@ static enum status find_position(struct publish *p, struct reader *r, struct err
 {
     int64_t low, high;
     bool end = false;
-    int n;
 
-    if (reader_partitions(r, p->changelog, &n, err) != OK)
-        return err->status;
-    if (n == 0)
-        return err_set(err, ERR_FATAL, "no topic %s: 'millrace up %s' makes it", p->changelog, p->args[0]);
     if (reader_bounds(r, p->changelog, 0, &low, &high, err) != OK || low >= high)
         return low >= high ? OK : err->status;
     if (reader_add(r, p->changelog, 0, low, high, err) != OK)
@@ -157,19 +154,17 @@ static enum status open_broker(struct publish *p, struct error *err)
     uint8_t digest[HASH_BYTES];
     char hex[HASH_HEX_CHARS + 1], id[1024];
     struct reader *r = NULL;
+    const struct topic_spec needed[] = {{p->topic->broker_name, p->topic->partitions, false}, {p->changelog, 1, true}};
     enum status st;
 
     /* One publisher of a source at a time: a second one fences the first, before it reads where that one stood. */
     hash_bytes(view_str(p->name), digest);
     hash_to_hex(digest, sizeof(digest), hex);
-    snprintf(id, sizeof(id), "%s.%s.publish.%.16s", p->pipeline->name, p->args[1], hex);
-    if (writer_new(p->brokers, p->pipeline, id, &p->writer, err) != OK || reader_new(p->brokers, p->pipeline, &r, err) != OK)
+    snprintf(id, sizeof(id), "%s.%s.publish.%.16s", p->pipeline->name, p->stage, hex);
+    if (kafka_topics_check(p->brokers, p->pipeline, needed, ARRAY_LEN(needed), err) != OK ||
+        writer_new(p->brokers, p->pipeline, id, &p->writer, err) != OK || reader_new(p->brokers, p->pipeline, &r, err) != OK)
         return err->status;
-    st = reader_partitions(r, p->topic->broker_name, &p->n_partitions, err);
-    if (st == OK && p->n_partitions == 0)
-        st = err_set(err, ERR_FATAL, "no topic %s: 'millrace up %s' makes it", p->topic->broker_name, p->args[0]);
-    if (st == OK && p->resumable && !p->again)
-        st = find_position(p, r, err);
+    st = p->resumable && !p->again ? find_position(p, r, err) : OK;
     reader_free(r);
     return st;
 }
@@ -257,7 +252,7 @@ static enum status put(struct publish *p, struct view body, struct error *err)
     bytes_clear(&p->value);
     frame_put(&p->value, schema_id(p->topic->schema));
     bytes_append(&p->value, body.data, body.n);
-    return writer_put(p->writer, p->topic->broker_name, key ? kafka_partition(k, p->n_partitions) : 0, k,
+    return writer_put(p->writer, p->topic->broker_name, key ? kafka_partition(k, p->topic->partitions) : 0, k,
                       view_of(p->value.data, p->value.n), err);
 }
 
@@ -275,7 +270,13 @@ static enum status run(struct publish *p, struct error *err)
         if (source_next(p->source, &o, &body, &line, &why, err) != OK)
             return err->status;
         if (o == SOURCE_END)
-            break;
+            return commit(p, err);
+        if (o == SOURCE_WAIT) { /* nobody knows for how long: a transaction is not held open */
+            if (p->in_txn && commit(p, err) != OK)
+                return err->status;
+            source_wait(p->source, signals_fd());
+            continue;
+        }
         if (o == SOURCE_RECORD)
             st = put(p, body, &why);
         if (o == SOURCE_BAD || st == ERR_RECORD) {
@@ -290,6 +291,7 @@ static enum status run(struct publish *p, struct error *err)
             if (commit(p, err) != OK)
                 return err->status;
     }
+    p->stopped = true;
     return commit(p, err);
 }
 
@@ -305,7 +307,7 @@ static enum status start(struct publish *p, struct bytes *faults, struct error *
 {
     const struct schema *s;
 
-    if (pipeline_load(p->args[0], &p->pipeline, faults, err) != OK || find_topic(p, err) != OK || name_source(p, err) != OK ||
+    if (pipeline_load(p->pipeline_file, &p->pipeline, faults, err) != OK || find_topic(p, err) != OK || name_source(p, err) != OK ||
         pipeline_schema(p->pipeline, "State", &p->state_schema, err) != OK)
         return err->status;
     s = p->topic->schema;
@@ -331,37 +333,62 @@ static void finish(struct publish *p)
     free(p);
 }
 
-int publish_main(int argc, char **argv)
+static void report(const struct publish *p, enum status st, int64_t before, int64_t ms)
+{
+    if (st == OK && before && p->published == 0 && p->refused == 0)
+        printf("already published: %" PRId64 " records\n", before);
+    else if (st == OK || (p->published && p->out == NULL))
+        fprintf(p->out ? stderr : stdout, "%" PRId64 " published, %" PRId64 " refused, %" PRId64 " records/s\n", p->published,
+                p->refused, p->published * 1000 / (ms > 0 ? ms : 1));
+}
+
+/* One file; the exit status. *ret_st: whether to go on with the next. */
+static int publish_file(const struct publish *call, enum status *ret_st)
 {
     struct publish *p = xcalloc(1, sizeof(*p));
     struct bytes faults = BYTES_EMPTY;
     struct error err = {0};
-    int64_t begun_ms = stage_wall_ms(), before, ms;
+    int64_t begun_ms = stage_wall_ms(), before;
     enum status st;
     int code;
 
-    if (!read_options(p, argc, argv)) {
-        free(p);
-        return usage();
-    }
+    *p = *call;
     st = start(p, &faults, &err);
     before = p->done.records;
     if (st == OK)
         st = run(p, &err);
     if (st == OK)
         st = close_file(p, &err);
-    ms = stage_wall_ms() - begun_ms;
     if (faults.n)
         fwrite(faults.data, 1, faults.n, stderr);
     else if (st != OK)
         fprintf(stderr, "ingest: %s\n", err.text);
-    if (st == OK && before && p->published == 0 && p->refused == 0)
-        printf("already published: %" PRId64 " records\n", before);
-    else if (p->topic)
-        fprintf(p->out ? stderr : stdout, "%" PRId64 " published, %" PRId64 " refused, %" PRId64 " records/s\n", p->published,
-                p->refused, p->published * 1000 / (ms > 0 ? ms : 1));
-    code = st == OK && p->refused == 0 ? 0 : p->topic == NULL ? 2 : 1;
+    report(p, st, before, stage_wall_ms() - begun_ms);
+    if (st == OK && p->stopped)
+        fprintf(stderr, "%s: stopped before its end%s\n", p->path, p->resumable ? "; the same call goes on from here" : "");
+    code = st == OK && p->stopped ? EXIT_STOPPED : st == OK && p->refused == 0 ? 0 : p->topic == NULL ? 2 : 1;
     bytes_done(&faults);
     finish(p);
+    *ret_st = st;
+    return code;
+}
+
+int publish_main(int argc, char **argv)
+{
+    struct publish call = {0};
+    enum status st = OK;
+    int code = 0;
+
+    if (!read_options(&call, argc, argv))
+        return usage();
+    for (; st == OK && optind < argc && !signals_stopping(); optind++) {
+        int one;
+
+        call.given = argv[optind];
+        if (!read_format(&call))
+            return usage();
+        one = publish_file(&call, &st);
+        code = one > code ? one : code;
+    }
     return code;
 }

@@ -1,8 +1,11 @@
 #include "workers/ingest/source.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "wire/container.h"
@@ -16,7 +19,7 @@ struct source {
     enum source_format format;
     const char *path;
     const struct schema *schema;
-    FILE *file;
+    int fd; /* -1: a container */
     struct container_reader *container;
     struct bytes buf; /* read and not consumed: [at, n) */
     size_t at;
@@ -48,11 +51,11 @@ enum status source_open(const char *path, enum source_format format, const struc
     struct source *s = xcalloc(1, sizeof(*s));
     enum status st = OK;
 
-    *s = (struct source){.format = format, .path = path, .schema = schema, .line = 1};
+    *s = (struct source){.format = format, .path = path, .schema = schema, .line = 1, .fd = -1};
     hash_init(&s->hash);
     if (format == SOURCE_AVRO)
         st = open_container(s, err);
-    else if ((s->file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb")) == NULL)
+    else if ((s->fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC)) < 0)
         st = err_set(err, ERR_FATAL, "%s: %s", path, strerror(errno));
     if (st == OK && format == SOURCE_CSV)
         st = read_header(s, err);
@@ -67,8 +70,8 @@ void source_close(struct source *s)
 {
     if (s == NULL)
         return;
-    if (s->file && s->file != stdin)
-        fclose(s->file);
+    if (s->fd > STDIN_FILENO)
+        close(s->fd);
     if (s->container)
         container_close(s->container);
     for (size_t i = 0; i < s->n_header; i++)
@@ -81,19 +84,34 @@ void source_close(struct source *s)
 
 static enum status fill(struct source *s, struct error *err)
 {
-    size_t n;
+    ssize_t n;
 
     if (s->at) {
         memmove(s->buf.data, s->buf.data + s->at, s->buf.n - s->at);
         s->buf.n -= s->at;
         s->at = 0;
     }
-    n = fread(bytes_reserve(&s->buf, READ_BYTES), 1, READ_BYTES, s->file);
-    s->buf.n += n;
-    if (n == 0 && ferror(s->file))
+    do
+        n = read(s->fd, bytes_reserve(&s->buf, READ_BYTES), READ_BYTES);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
         return err_set(err, ERR_FATAL, "%s: read: %s", s->path, strerror(errno));
+    s->buf.n += (size_t)n;
     s->is_end = n == 0;
     return OK;
+}
+
+/* Whether a read would not wait: of a pipe somebody else decides. */
+static bool is_there(const struct source *s, int wake_fd, int timeout_ms)
+{
+    struct pollfd fds[2] = {{.fd = s->fd, .events = POLLIN}, {.fd = wake_fd, .events = POLLIN}};
+
+    return poll(fds, wake_fd < 0 ? 1 : 2, timeout_ms) != 0 && fds[0].revents != 0;
+}
+
+void source_wait(const struct source *s, int wake_fd)
+{
+    (void)is_there(s, wake_fd, -1);
 }
 
 static void consume(struct source *s, const void *p, size_t n)
@@ -102,9 +120,9 @@ static void consume(struct source *s, const void *p, size_t n)
     s->bytes += (int64_t)n;
 }
 
-/* The next record's text: a line, or a CSV row (s->row). *ret_n 0: the end. */
-static enum status next_text(struct source *s, struct view *ret_text, size_t *ret_n, const char **ret_bad, size_t *ret_lines,
-                             struct error *err)
+/* The next record's text: a line, or a CSV row (s->row). *ret_n 0: the end, or may_wait false and nothing there yet. */
+static enum status next_text(struct source *s, bool may_wait, struct view *ret_text, size_t *ret_n, const char **ret_bad,
+                             size_t *ret_lines, struct error *err)
 {
     for (;;) {
         struct view text = view_of(s->buf.data + s->at, s->buf.n - s->at);
@@ -132,6 +150,8 @@ static enum status next_text(struct source *s, struct view *ret_text, size_t *re
         if (text.n > RECORD_BYTES_MAX)
             return err_set(err, ERR_FATAL, "%s:%lld: a record of more than 16 MiB: is a quote not closed?", s->path,
                            (long long)s->line);
+        if (!may_wait && !is_there(s, -1, 0))
+            return OK;
         if (fill(s, err) != OK)
             return err->status;
     }
@@ -143,7 +163,7 @@ static enum status read_header(struct source *s, struct error *err)
     const char *bad;
     size_t n, lines;
 
-    if (next_text(s, &text, &n, &bad, &lines, err) != OK)
+    if (next_text(s, true, &text, &n, &bad, &lines, err) != OK)
         return err->status;
     if (n == 0 || bad || s->row.n == 0)
         return err_set(err, ERR_FATAL, "%s:1: expected a header with the fields' names%s%s", s->path, bad ? ": " : "", bad ? bad : "");
@@ -203,9 +223,9 @@ enum status source_next(struct source *s, enum source_outcome *ret_outcome, stru
     if (s->format == SOURCE_AVRO)
         return next_of_container(s, ret_outcome, ret_body, ret_line, err);
     for (;;) {
-        if (next_text(s, &text, &n, &bad, &lines, err) != OK)
+        if (next_text(s, false, &text, &n, &bad, &lines, err) != OK)
             return err->status;
-        *ret_outcome = SOURCE_END;
+        *ret_outcome = s->is_end ? SOURCE_END : SOURCE_WAIT;
         if (n == 0)
             return OK;
         text.n = n;
