@@ -2,6 +2,7 @@
 #include "stage/conf.h"
 
 #include <ctype.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 
 #include "base/arena.h"
 #include "base/log.h"
+#include "stage/kafka.h"
 
 #define ENV_PREFIX "MILLRACE_KAFKA_"
 #define LEVEL_ERROR 3
@@ -23,14 +25,44 @@ int64_t conf_now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* librdkafka repeats "connection refused" each second: one line a minute says it all. Runs on its threads. */
+/* What failed last, below the calls: whoever says that no Kafka answers says this too. */
+static pthread_mutex_t why_lock = PTHREAD_MUTEX_INITIALIZER;
+static char why_last[160];
+
+/* "[thrd:a:1/bootstrap]: a:1/bootstrap: Connect to ipv4#1.2.3.4:1 failed: Connection refused (after 0ms in state CONNECT)" */
+static void keep_why(const char *text)
+{
+    const char *begin = strstr(text, "]: "), *colon;
+
+    begin = begin == NULL ? text : begin + 3;
+    colon = strstr(begin, ": ");
+    begin = colon == NULL ? begin : colon + 2;
+    pthread_mutex_lock(&why_lock);
+    snprintf(why_last, sizeof(why_last), "%.*s", (int)strcspn(begin, "("), begin);
+    for (size_t n = strlen(why_last); n > 0 && why_last[n - 1] == ' '; n--)
+        why_last[n - 1] = '\0';
+    pthread_mutex_unlock(&why_lock);
+}
+
+void conf_why(char ret_text[CONF_WHY_CHARS])
+{
+    pthread_mutex_lock(&why_lock);
+    snprintf(ret_text, CONF_WHY_CHARS, "%s", why_last[0] ? why_last : "no answer");
+    pthread_mutex_unlock(&why_lock);
+}
+
+/* librdkafka says "connection refused" each second on its threads: we say it in our own words, once. */
 static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
 {
     static _Atomic int64_t last = INT64_MIN / 2;
     int64_t now = conf_now_ms(), before = atomic_load(&last);
 
     (void)client;
-    if (level > LEVEL_ERROR) /* only when "debug" was asked for */
+    if (strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0 || strcmp(facility, "ADDPARTS") == 0)
+        keep_why(text);
+    else if (strcmp(facility, "TXNERR") == 0 || strcmp(facility, "FATAL") == 0)
+        return; /* the call that it is about says it */
+    else if (level > LEVEL_ERROR) /* only when "debug" was asked for */
         log_info("kafka", "facility=%s text=\"%s\"", facility, text);
     else if (now - before >= 60000 && atomic_compare_exchange_strong(&last, &before, now))
         log_warn("kafka", "facility=%s text=\"%s\"", facility, text);
@@ -139,33 +171,49 @@ enum status conf_asker(const char *brokers, const struct pipeline *p, rd_kafka_t
 {
     struct conf c;
 
-    conf_begin(&c, CONF_PRODUCER, brokers, p);
-    conf_try(&c, "log_level", "0"); /* what goes wrong is said by the answer */
-    return conf_client(&c, CONF_PRODUCER, ret_client, err);
+    conf_begin(&c, CONF_CONSUMER, brokers, p); /* a producer's questions make topics, where the broker does so by itself */
+    return conf_client(&c, CONF_CONSUMER, ret_client, err);
+}
+
+static enum status not_ours(struct error *err, const char *what, const char *brokers, const char *why)
+{
+    return err_set(err, ERR_FATAL,
+                   "%s: Kafka at %s does not accept who we are (%s): look at the pipeline's \"kafka\" settings and "
+                   "MILLRACE_KAFKA_SASL_PASSWORD",
+                   what, brokers, why);
 }
 
 enum status conf_explain(struct error *err, rd_kafka_resp_err_t code, const char *brokers, const char *what)
 {
+    char why[CONF_WHY_CHARS];
+
     switch (code) {
     case RD_KAFKA_RESP_ERR__TRANSPORT:
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
     case RD_KAFKA_RESP_ERR__TIMED_OUT:
     case RD_KAFKA_RESP_ERR__RESOLVE:
+        conf_why(why);
+        if (strstr(why, "uthentication") != NULL) /* librdkafka tries again for ever, all the same */
+            return not_ours(err, what, brokers, why);
         return err_set(err, ERR_RETRY,
-                       "%s: no Kafka answers at %s within 10 s: start one (`make kafka`) or give --brokers", what,
-                       brokers);
+                       "%s: no Kafka answers at %s within 10 s (%s): start one (`make kafka`) or give --brokers", what,
+                       brokers, why);
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
     case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
-        return err_set(err, ERR_FATAL,
-                       "%s: Kafka at %s does not accept who we are (%s): look at the pipeline's \"kafka\" settings and "
-                       "MILLRACE_KAFKA_SASL_PASSWORD",
-                       what, brokers, rd_kafka_err2str(code));
+        return not_ours(err, what, brokers, rd_kafka_err2str(code));
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+        return err_set(err, ERR_FATAL, "%s: Kafka at %s does not allow it: this principal lacks an ACL of that topic: Read of "
+                       "inputs, %s and its changelog; Write of outputs, dead letters and its changelog", what, brokers,
+                       SCHEMAS_TOPIC);
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+        return err_set(err, ERR_FATAL, "%s: Kafka at %s does not allow it: this principal lacks the ACL Read of that group", what,
+                       brokers);
     case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
-        return err_set(err, ERR_FATAL, "%s: Kafka at %s does not allow it (%s): this principal lacks an ACL", what,
-                       brokers, rd_kafka_err2str(code));
+        return err_set(err, ERR_FATAL, "%s: Kafka at %s does not allow it: this principal lacks the ACL Write of that "
+                       "transactional id", what, brokers);
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+        return err_set(err, ERR_FATAL, "%s: Kafka at %s does not allow it: this principal lacks an ACL of the cluster", what,
+                       brokers);
     default:
         return err_set(err, ERR_FATAL, "%s: %s (Kafka at %s)", what, rd_kafka_err2str(code), brokers);
     }

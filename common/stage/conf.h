@@ -64,6 +64,10 @@ enum status conf_client(struct conf *c, enum conf_kind kind, rd_kafka_t **ret_cl
 /* A client for questions only (metadata, offsets, admin). */
 enum status conf_asker(const char *brokers, const struct pipeline *p, rd_kafka_t **ret_client, struct error *err);
 
+#define CONF_WHY_CHARS 160
+/* "Connect to ipv4#127.0.0.1:1 failed: Connection refused": why a connection of this process, or adding a
+ * topic to a transaction, failed last. */
+void conf_why(char ret_text[CONF_WHY_CHARS]);
 /* "no Kafka answers at ...", "not allowed ...": a librdkafka error code as a sentence that says what to do. */
 enum status conf_explain(struct error *err, rd_kafka_resp_err_t code, const char *brokers, const char *what);
 

@@ -9,8 +9,7 @@
  *   changelog.c  a task's state and cursors -> State records and back
  *   file.c       the log as files (file_topic.c: one read, file_order.c: outputs in order); range.c: as a replay of past
  *                records into another topic
- *   loop.c       the loop
- *   stage.c      the program: start, what a worker may ask, end
+ *   stage.c      the loop
  */
 #ifndef STAGE_INTERNAL_H
 #define STAGE_INTERNAL_H
@@ -162,14 +161,10 @@ struct stage {
     struct bytes body, lineage; /* reused for each encoding */
     int64_t commit;    /* number of the present commit period */
     int64_t committed_ms;
-    int64_t at_min_told, lag_told_ms;
+    int64_t at_min_told;
     int64_t n_dead, dead_logged_ms;
     bool turn_changed;
 };
-
-/* loop.c */
-enum status loop_run(struct stage *s, struct error *err);
-void loop_drop_tasks(struct stage *s);
 
 /* intake.c */
 enum status intake_open(struct stage *s, struct error *err);
@@ -214,6 +209,9 @@ void dead_refused(struct stage *s, const struct log_put *refused, const struct p
 enum status changelog_write(struct stage *s, struct task *t, struct error *err);
 enum status changelog_restore(struct stage *s, struct task *t, struct error *err);
 bool changelog_reflects(const struct task *t, const struct entry *e, int input, int task, int64_t offset);
+
+/* check.c: topics, partitions, timestamps as the pipeline says; nothing is made. */
+enum status check_topics(struct stage *s, struct error *err);
 
 /* options.c */
 int options_read(const struct worker *w, int argc, char **argv, struct stage_options *o);

@@ -32,6 +32,9 @@ struct topic_spec {
 /* Makes what is missing; a topic with other partitions or message.timestamp.type is an error that names both. */
 enum status kafka_topics_ensure(const char *brokers, const struct pipeline *p, const struct topic_spec *specs, size_t n,
                                 struct error *err);
+/* The same without making any: one that is missing is an error. */
+enum status kafka_topics_check(const char *brokers, const struct pipeline *p, const struct topic_spec *specs, size_t n,
+                               struct error *err);
 /* Names of all topics, NULL-terminated, in the arena. */
 enum status kafka_topics(const char *brokers, const struct pipeline *p, struct arena *arena, const char ***ret_names,
                          struct error *err);

@@ -190,6 +190,7 @@ static enum status probe(struct log_kafka *k, int timeout_ms, struct error *err)
 {
     const struct rd_kafka_metadata *meta;
     int64_t now = conf_now_ms();
+    char why[CONF_WHY_CHARS];
 
     if (now - k->probed_ms >= PROBE_MS) {
         int wait_ms = timeout_ms < 50 ? 50 : timeout_ms;
@@ -201,9 +202,10 @@ static enum status probe(struct log_kafka *k, int timeout_ms, struct error *err)
             return OK;
         }
     }
+    conf_why(why);
     if (log_every_ms(&k->said_ms, 60000))
-        log_warn("broker_away", "brokers=%s group=%s", k->brokers, k->group);
-    return err_set(err, ERR_RETRY, "no Kafka answers at %s", k->brokers);
+        log_warn("broker_away", "brokers=%s group=%s reason=\"%s\"", k->brokers, k->group, why);
+    return err_set(err, ERR_RETRY, "no Kafka answers at %s (%s)", k->brokers, why);
 }
 
 static struct view header(rd_kafka_headers_t *headers, const char *name)
@@ -431,17 +433,6 @@ static enum status lk_partitions(struct log *l, const char *topic, int *ret_n, s
     return OK;
 }
 
-static int64_t lk_end(struct log *l, int input, int partition)
-{
-    struct log_kafka *k = of(l);
-    int64_t low, high;
-
-    if (rd_kafka_get_watermark_offsets(k->consumer, k->inputs[input].topic->broker_name, partition, &low, &high) !=
-        RD_KAFKA_RESP_ERR_NO_ERROR)
-        return -1;
-    return high < 0 ? -1 : high;
-}
-
 static void lk_close(struct log *l)
 {
     struct log_kafka *k = of(l);
@@ -548,7 +539,6 @@ enum status log_kafka_open(const struct pipeline *p, const struct stage_def *def
         .abort = log_kafka_abort,
         .restore = lk_restore,
         .partitions = lk_partitions,
-        .end = lk_end,
         .close = lk_close,
     };
     struct log_kafka *k = xcalloc(1, sizeof(*k));

@@ -77,6 +77,12 @@ static enum status create(rd_kafka_t *client, const char *brokers, const struct 
     return s;
 }
 
+static bool is_denied(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED || code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
+}
+
+/* A stage's principal need not be allowed to look: the operator's command does. */
 static enum status check_time_type(const rd_kafka_ConfigResource_t *resource, const char *brokers, struct error *err)
 {
     const char *name = rd_kafka_ConfigResource_name(resource);
@@ -84,6 +90,8 @@ static enum status check_time_type(const rd_kafka_ConfigResource_t *resource, co
     rd_kafka_resp_err_t code = rd_kafka_ConfigResource_error(resource);
     size_t n;
 
+    if (is_denied(code))
+        return OK;
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         char what[300];
 
@@ -124,20 +132,14 @@ static enum status check_configs(rd_kafka_t *client, const char *brokers, const 
     free(ask);
     event = rd_kafka_queue_poll(queue, START_TIMEOUT_MS + 1000);
     code = event == NULL ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_event_error(event);
+    if (is_denied(code))
+        return OK;
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         return conf_explain(err, code, brokers, "configuration of topics");
     got = rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(event), &n_got);
     for (size_t i = 0; i < n_got && s == OK; i++)
         s = check_time_type(got[i], brokers, err);
     return s;
-}
-
-static int partitions_in(const struct rd_kafka_metadata *meta, const char *name)
-{
-    for (int i = 0; i < meta->topic_cnt; i++)
-        if (strcmp(meta->topics[i].topic, name) == 0)
-            return meta->topics[i].err == RD_KAFKA_RESP_ERR_NO_ERROR ? meta->topics[i].partition_cnt : 0;
-    return 0;
 }
 
 /* A topic that was just made is not known to every broker at once. */
@@ -157,27 +159,23 @@ static enum status await(rd_kafka_t *client, const char *brokers, const struct t
     return OK;
 }
 
-enum status kafka_topics_ensure(const char *brokers, const struct pipeline *p, const struct topic_spec *specs, size_t n,
-                                struct error *err)
+/* Which are there, with the partitions that they should have, and which are not. */
+static enum status sort_out(rd_kafka_t *client, const char *brokers, const struct topic_spec *specs, size_t n,
+                            const struct topic_spec **missing, size_t *ret_n_missing, struct error *err)
 {
-    const struct topic_spec **missing = xcalloc(n + 1, sizeof(*missing));
     const struct topic_spec **present = xcalloc(n + 1, sizeof(*present));
-    const struct rd_kafka_metadata *meta = NULL;
-    size_t n_missing = 0, n_present = 0;
-    rd_kafka_t *client = NULL;
-    rd_kafka_resp_err_t code;
-    enum status s = conf_asker(brokers, p, &client, err);
+    size_t n_present = 0;
+    enum status s = OK;
 
-    if (s == OK) {
-        code = rd_kafka_metadata(client, /* all_topics= */ 1, NULL, &meta, START_TIMEOUT_MS);
-        if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-            s = conf_explain(err, code, brokers, "look for topics");
-    }
+    *ret_n_missing = 0;
     for (size_t i = 0; s == OK && i < n; i++) {
-        int have = partitions_in(meta, specs[i].name);
+        int have = 0;
 
+        s = conf_partitions(client, brokers, specs[i].name, START_TIMEOUT_MS, &have, err);
+        if (s != OK)
+            break;
         if (have == 0)
-            missing[n_missing++] = &specs[i];
+            missing[(*ret_n_missing)++] = &specs[i];
         else if (have == specs[i].partitions)
             present[n_present++] = &specs[i];
         else
@@ -188,15 +186,44 @@ enum status kafka_topics_ensure(const char *brokers, const struct pipeline *p, c
     }
     if (s == OK && n_present > 0)
         s = check_configs(client, brokers, present, n_present, err);
+    free(present);
+    return s;
+}
+
+enum status kafka_topics_ensure(const char *brokers, const struct pipeline *p, const struct topic_spec *specs, size_t n,
+                                struct error *err)
+{
+    const struct topic_spec **missing = xcalloc(n + 1, sizeof(*missing));
+    size_t n_missing = 0;
+    rd_kafka_t *client = NULL;
+    enum status s = conf_asker(brokers, p, &client, err);
+
+    if (s == OK)
+        s = sort_out(client, brokers, specs, n, missing, &n_missing, err);
     if (s == OK && n_missing > 0)
         s = create(client, brokers, missing, n_missing, err);
     for (size_t i = 0; s == OK && i < n_missing; i++)
         s = await(client, brokers, missing[i], err);
-    if (meta != NULL)
-        rd_kafka_metadata_destroy(meta);
     if (client != NULL)
         rd_kafka_destroy(client);
     free(missing);
-    free(present);
+    return s;
+}
+
+enum status kafka_topics_check(const char *brokers, const struct pipeline *p, const struct topic_spec *specs, size_t n,
+                               struct error *err)
+{
+    const struct topic_spec **missing = xcalloc(n + 1, sizeof(*missing));
+    size_t n_missing = 0;
+    rd_kafka_t *client = NULL;
+    enum status s = conf_asker(brokers, p, &client, err);
+
+    if (s == OK)
+        s = sort_out(client, brokers, specs, n, missing, &n_missing, err);
+    if (s == OK && n_missing > 0)
+        s = err_set(err, ERR_FATAL, "topic %s does not exist at %s: make it with `millrace up`", missing[0]->name, brokers);
+    if (client != NULL)
+        rd_kafka_destroy(client);
+    free(missing);
     return s;
 }

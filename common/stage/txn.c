@@ -198,10 +198,35 @@ void txn_poll(struct txn *t)
         (void)rd_kafka_poll(t->producer, 0);
 }
 
+/* A record that the broker will never take: the same bytes would fail for ever. */
+static bool is_refusal(rd_kafka_resp_err_t code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+    case RD_KAFKA_RESP_ERR_INVALID_MSG:
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* What a failed call of the transaction API means for the caller; the transaction is not yet aborted. */
 static enum status judge(struct txn *t, const rd_kafka_error_t *e, const char *what, struct error *err)
 {
     t->code = rd_kafka_error_code(e);
+    if (is_refusal(t->code) && t->code != RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
+        char why[CONF_WHY_CHARS]; /* names the topic, which e does not */
+
+        conf_why(why);
+        return conf_explain(err, t->code, t->brokers, strncmp(why, "Failed to add", 13) == 0 ? why : rd_kafka_error_string(e));
+    }
     if (rd_kafka_error_is_fatal(e))
         return err_set(err, ERR_FATAL, "%s as %s: %s: another instance took its place, or the transaction timed out",
                        what, t->id, rd_kafka_error_string(e));
@@ -240,25 +265,6 @@ static rd_kafka_topic_t *topic_of(struct txn *t, const char *name)
     if (t->n_topics == TOPICS_MAX || (topic = rd_kafka_topic_new(t->producer, name, NULL)) == NULL)
         return NULL;
     return t->topics[t->n_topics++] = topic;
-}
-
-/* A record that the broker will never take: the same bytes would fail for ever. */
-static bool is_refusal(rd_kafka_resp_err_t code)
-{
-    switch (code) {
-    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-    case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
-    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
-    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
-    case RD_KAFKA_RESP_ERR_INVALID_MSG:
-    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-        return true;
-    default:
-        return false;
-    }
 }
 
 static enum status too_large(const char *topic, enum status s, struct error *err)
