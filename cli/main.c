@@ -1,6 +1,7 @@
 /* millrace: what an operator types. */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -83,6 +84,8 @@ int main(int argc, char **argv)
     const struct command *c;
 
     log_name("millrace");
+    /* For the workers that it starts: a fit's threads that spin while they wait take the cores from the other stages. */
+    (void)setenv("OMP_WAIT_POLICY", "passive", 0);
     signal(SIGPIPE, SIG_IGN); /* `| head -1` ends quietly: writers look at their errors */
     if (argc < 2) {
         list(stderr);
