@@ -147,7 +147,7 @@ int cli_models(int argc, char **argv)
         n_words != (words[0][0] == 'l' ? 1u : 2u))
         return cli_wrong("models", "expected `list` or `show NAME/VERSION`");
     s = models_keys_make(&err);
-    snprintf(path, sizeof(path), "%s/trusted", getenv("MILLRACE_KEYS"));
+    models_key_path("trusted", path, sizeof(path));
     if (s == OK)
         s = sign_keys_load(path, &trusted, &err);
     if (s == OK) {

@@ -1,4 +1,4 @@
-/* Decoded records as text: field: value, lists and nested records indented, lineage on one line. */
+/* Decoded records as text: field: value, lists and nested records indented, lineage on one line, nulls left out. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -68,6 +68,8 @@ void print_record(const json_t *record, struct bytes *out)
         const char *name = json_object_iter_key(it);
         const json_t *v = json_object_iter_value(it);
 
+        if (json_is_null(v))
+            continue;
         if (json_is_object(v) && json_is_object(json_object_get(v, "source"))) {
             put_lineage(v, out);
             continue;

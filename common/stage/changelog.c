@@ -37,7 +37,7 @@ static void put_positions(struct stage *s, const struct task *t)
             avro_put_long(&s->body, ch->task);
             avro_put_long(&s->body, ch->next_offset);
             avro_put_long(&s->body, at);
-            avro_put_bool(&s->body, ch->idle);
+            avro_put_bool(&s->body, ch->idle && ch->n == 0); /* it rests behind them */
         }
     avro_put_long(&s->body, 0);
 }

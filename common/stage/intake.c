@@ -258,18 +258,14 @@ static enum status probe(struct stage *s, struct task *t, struct pending *p, int
     return OK;
 }
 
-static enum status take_mark(struct stage *s, struct task *t, const struct log_record *r, struct error *err)
+static void take_mark(struct stage *s, struct task *t, const struct log_record *r)
 {
     struct mark m;
 
     metrics_add(&s->metrics, METRIC_RECORDS, OUTCOME_MARK, 1);
     t->changed = true;
-    if (s->inputs[r->input].outside || !mark_get(r->mark, &m))
-        return OK;
-    if (s->worker->stateless_order)
-        return output_mark_through(s, t->id, r->mark, err);
-    merge_mark(&t->inputs[r->input].merge, &m);
-    return OK;
+    if (!s->inputs[r->input].outside && !s->worker->stateless_order && mark_get(r->mark, &m))
+        merge_mark(&t->inputs[r->input].merge, &m);
 }
 
 enum status intake_record(struct stage *s, struct log_record *r, int64_t now_ms, struct error *err)
@@ -279,7 +275,6 @@ enum status intake_record(struct stage *s, struct log_record *r, int64_t now_ms,
     struct pending p = {.rec = *r};
     struct channel *c;
     int tasks = 0;
-    enum status st;
 
     if (t == NULL) {
         s->log->ops->release(s->log, r);
@@ -296,12 +291,14 @@ enum status intake_record(struct stage *s, struct log_record *r, int64_t now_ms,
     }
     ti->end_since_ms = 0;
     ti->next_offset = r->offset + 1;
-    if (r->mark.data) {
-        st = take_mark(s, t, r, err);
+    if (r->mark.data)
+        take_mark(s, t, r);
+    if (r->mark.data && (s->inputs[r->input].outside || !s->worker->stateless_order)) {
         s->log->ops->release(s->log, r);
-        return st;
+        return OK;
     }
-    if (probe(s, t, &p, &tasks, err) != OK)
+    p.at = INT64_MIN;
+    if (r->mark.data == NULL && probe(s, t, &p, &tasks, err) != OK)
         p.bad = xstrdup(err->text);
     if (tasks)
         merge_expect(&ti->merge, tasks);

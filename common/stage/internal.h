@@ -9,7 +9,8 @@
  *   changelog.c  a task's state and cursors -> State records and back
  *   file.c       the log as files (file_topic.c: one read, file_order.c: outputs in order); range.c: as a replay of past
  *                records into another topic
- *   stage.c      the loop
+ *   loop.c       the loop
+ *   stage.c      the program: start, what a worker may ask, end
  */
 #ifndef STAGE_INTERNAL_H
 #define STAGE_INTERNAL_H
@@ -161,10 +162,14 @@ struct stage {
     struct bytes body, lineage; /* reused for each encoding */
     int64_t commit;    /* number of the present commit period */
     int64_t committed_ms;
-    int64_t at_min_told;
+    int64_t at_min_told, lag_told_ms;
     int64_t n_dead, dead_logged_ms;
     bool turn_changed;
 };
+
+/* loop.c */
+enum status loop_run(struct stage *s, struct error *err);
+void loop_drop_tasks(struct stage *s);
 
 /* intake.c */
 enum status intake_open(struct stage *s, struct error *err);

@@ -87,6 +87,8 @@ struct log_ops {
                            struct error *err);
     /* Partitions of a topic that the stage writes. */
     enum status (*partitions)(struct log *l, const char *topic, int *ret_n, struct error *err);
+    /* Optional. One after the partition's last record, as last heard of; -1: not yet. Asks nobody. */
+    int64_t (*end)(struct log *l, int input, int partition);
     /* Everything that was put is safe (files: flushed and closed; a full disk is named). Before close, once. */
     enum status (*finish)(struct log *l, struct error *err);
     void (*close)(struct log *l);

@@ -433,6 +433,17 @@ static enum status lk_partitions(struct log *l, const char *topic, int *ret_n, s
     return OK;
 }
 
+static int64_t lk_end(struct log *l, int input, int partition)
+{
+    struct log_kafka *k = of(l);
+    int64_t low, high;
+
+    if (rd_kafka_get_watermark_offsets(k->consumer, k->inputs[input].topic->broker_name, partition, &low, &high) !=
+        RD_KAFKA_RESP_ERR_NO_ERROR)
+        return -1;
+    return high < 0 ? -1 : high;
+}
+
 static void lk_close(struct log *l)
 {
     struct log_kafka *k = of(l);
@@ -539,6 +550,7 @@ enum status log_kafka_open(const struct pipeline *p, const struct stage_def *def
         .abort = log_kafka_abort,
         .restore = lk_restore,
         .partitions = lk_partitions,
+        .end = lk_end,
         .close = lk_close,
     };
     struct log_kafka *k = xcalloc(1, sizeof(*k));

@@ -1,0 +1,449 @@
+/* common/stage/loop.c: take, the worker's transform, put, commit; tasks and their restore. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "ops/signals.h"
+#include "stage/internal.h"
+#include "stage/kafka.h"
+
+#define PENDING_PAUSE 20000  /* records held back of one partition: stop fetching it */
+#define PENDING_RESUME 5000
+#define PENDING_MAX 1000000
+#define LAG_EVERY_MS 200
+#define KEPT_BYTES_MAX ((size_t)16 * 1024 * 1024) /* commit early: an open transaction is bounded */
+
+/* ---- tasks ---- */
+
+void loop_drop_tasks(struct stage *s)
+{
+    for (size_t i = 0; i < s->n_tasks; i++)
+        task_free(s, s->tasks[i]);
+    s->n_tasks = 0;
+    output_forget(s);
+}
+
+/* What was not committed is dropped with the old tasks; the assigned ones are restored from the log. */
+static enum status restore_tasks(struct stage *s, struct error *err)
+{
+    loop_drop_tasks(s);
+    if (s->log->ops->abort(s->log, err) != OK)
+        return err->status;
+    for (size_t i = 0; i < s->n_assigned; i++) {
+        struct task *t = task_new(s, s->assigned[i]);
+
+        ops_ready(s->ops, false, "restoring task %d, %zu of %zu", t->id, i + 1, s->n_assigned);
+        s->tasks[s->n_tasks++] = t;
+        if (changelog_restore(s, t, err) != OK)
+            return err->status;
+        task_moment(t, s->commit, s->n_inputs);
+    }
+    if (s->n_assigned)
+        ops_ready(s->ops, true, "processing %zu tasks", s->n_assigned);
+    else
+        ops_ready(s->ops, false, "no partition is assigned: more instances than partitions, or a rebalance");
+    return OK;
+}
+
+static enum status assign(struct stage *s, const struct log_assignment *a, struct error *err)
+{
+    loop_drop_tasks(s);
+    metrics_add(&s->metrics, METRIC_REBALANCES, 0, 1);
+    metrics_set(&s->metrics, METRIC_TASKS, (int64_t)a->n_tasks);
+    s->n_assigned = a->n_tasks;
+    s->assigned = xrealloc(s->assigned, (a->n_tasks + 1) * sizeof(*s->assigned));
+    s->tasks = xrealloc(s->tasks, (a->n_tasks + 1) * sizeof(*s->tasks));
+    if (a->n_tasks)
+        memcpy(s->assigned, a->tasks, a->n_tasks * sizeof(*s->assigned));
+    return restore_tasks(s, err);
+}
+
+/* ---- a batch ---- */
+
+/* A key that lies in a partition where Java clients would not look for it makes every join silently empty. */
+static const char *stray(const struct stage *s, const struct pending *p)
+{
+    if (p->rec.bare || !s->inputs[p->rec.input].outside || s->inputs[p->rec.input].topic->key == NULL)
+        return NULL;
+    if (p->rec.key.data == NULL || p->rec.key.n == 0)
+        return "key: none; send the topic's key field as UTF-8 text";
+    if (kafka_partition(p->rec.key, s->n_tasks_all) != p->rec.partition)
+        return "key: lies in another partition than murmur2 gives; set the producer's partitioner to murmur2_random";
+    return NULL;
+}
+
+static void fill_row(struct stage *s, struct task *t, struct rows *rows, struct view *keys, int64_t *event_ms, int64_t *at,
+                     const struct pending *p, size_t r)
+{
+    struct error err;
+
+    t->at = p->at > t->at ? p->at : t->at;
+    keys[r] = p->rec.key;
+    event_ms[r] = p->event_ms;
+    at[r] = t->at;
+    rows->bad[r] = p->bad ? p->bad : stray(s, p);
+    if (rows->bad[r] == NULL && intake_decode(s, p, rows->cols, r, &err) != OK)
+        rows->bad[r] = arena_strdup(&s->batch, err.text);
+    if (rows->bad[r])
+        return;
+    if (p->rec.bare && s->inputs[p->rec.input].topic->key) {
+        const struct col *c = batch_col(rows->cols, s->inputs[p->rec.input].topic->key);
+
+        keys[r] = c->null[r]             ? view_of(NULL, 0)
+                  : c->type >= COL_STRING ? c->view[r]
+                                          : view_str(arena_printf(&s->batch, "%" PRId64, c->i64[r]));
+    }
+    if (p->replay) {
+        const struct entry *e = state_find(t->state, keys[r]);
+
+        if (e && changelog_reflects(t, e, p->rec.input, p->task, p->rec.offset))
+            rows->bad[r] = ROW_SKIP;
+    }
+}
+
+static enum status put_rows(struct stage *s, struct task *t, struct rows *rows, const struct pending *pending, struct out *outs,
+                            struct error *err)
+{
+    int *n_outs = arena_zalloc(&s->batch, rows->cols->n_rows * sizeof(*n_outs));
+
+    for (size_t r = 0; r < rows->cols->n_rows; r++) {
+        if (rows->bad[r] == NULL || rows->replay)
+            continue;
+        if (rows->bad[r] == ROW_SKIP)
+            metrics_add(&s->metrics, METRIC_RECORDS, OUTCOME_REPEAT, 1);
+        else if (output_dead(s, &pending[r], rows->bad[r], err) != OK)
+            return err->status;
+    }
+    for (size_t o = 0; o < s->n_outputs && !rows->replay; o++)
+        if (outs[o].cols.n_rows != 0 && output_rows(s, t, rows, pending, o, &outs[o], n_outs, err) != OK)
+            return err->status;
+    return OK;
+}
+
+/* A mark goes through behind the records that it speaks of. */
+static enum status pass_mark(struct stage *s, struct task *t, int input, struct pending *head, struct error *err)
+{
+    struct pending p = merge_pop(&t->inputs[input].merge, head);
+    enum status st = output_mark_through(s, t->id, p.rec.mark, err);
+
+    t->changed = true;
+    task_release(s, &p);
+    return st;
+}
+
+/* Takes the next run of one input's rows from the task and runs the worker on it; *ret_n rows. */
+static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, size_t *ret_n, struct error *err)
+{
+    struct pending *pending = arena_alloc(&s->batch, s->opt.batch * sizeof(*pending));
+    struct out outs[INPUTS_MAX] = {0};
+    struct batch cols;
+    struct rows rows = {.task = t->id, .cols = &cols, .state = t->state, .commit = s->commit, .at_before = t->at};
+    enum status st = OK;
+    size_t n = 0;
+    int input = 0;
+    struct pending *p;
+
+    while (n < s->opt.batch && (p = task_head(s, t, now_ms, &input)) != NULL) {
+        if (p->rec.mark.data) {
+            if (n != 0)
+                break;
+            if (pass_mark(s, t, input, p, err) != OK)
+                return err->status;
+            continue;
+        }
+        if (n != 0 && (input != (int)rows.input || p->replay != rows.replay))
+            break;
+        if (s->worker->limit && !s->finite && p->task != CHANNEL_FOREIGN && p->at >= s->worker->limit(s->ctx, t->id, p->at))
+            break;
+        rows.input = (size_t)input;
+        rows.replay = p->replay;
+        pending[n++] = merge_pop(&t->inputs[input].merge, p);
+    }
+    *ret_n = n;
+    if (n == 0) {
+        arena_reset(&s->batch);
+        return OK;
+    }
+    batch_init(&cols, &s->batch, n);
+    decode_begin(s->inputs[rows.input].wants, s->inputs[rows.input].n_wants, &cols);
+    cols.n_rows = n;
+    rows.bad = arena_zalloc(&s->batch, n * sizeof(*rows.bad));
+    rows.lateness_ms = s->inputs[rows.input].topic->lateness_ms;
+    rows.keys = arena_alloc(&s->batch, n * sizeof(*rows.keys));
+    rows.event_ms = arena_alloc(&s->batch, n * sizeof(*rows.event_ms));
+    rows.at = arena_alloc(&s->batch, n * sizeof(*rows.at));
+    for (size_t r = 0; r < n; r++)
+        fill_row(s, t, &rows, (struct view *)rows.keys, (int64_t *)rows.event_ms, (int64_t *)rows.at, &pending[r], r);
+    st = s->worker->transform(s->ctx, &rows, outs, err);
+    if (st == OK)
+        st = put_rows(s, t, &rows, pending, outs, err);
+    for (size_t r = 0; r < n; r++)
+        task_release(s, &pending[r]);
+    t->inputs[rows.input].n_taken += rows.replay ? 0 : (int64_t)n;
+    t->changed = true;
+    metrics_add(&s->metrics, METRIC_RECORDS, OUTCOME_TAKEN, (int64_t)n);
+    metrics_observe(&s->metrics, METRIC_BATCH_RECORDS, (int64_t)n);
+    arena_reset(&s->batch);
+    return st;
+}
+
+/* The task that is furthest behind and has something to do goes first. */
+static enum status work(struct stage *s, int64_t now_ms, size_t *ret_n, struct error *err)
+{
+    bool tried[1024] = {false};
+
+    for (size_t k = 0; k < s->n_tasks; k++) {
+        size_t best = SIZE_MAX;
+
+        for (size_t i = 0; i < s->n_tasks && i < ARRAY_LEN(tried); i++)
+            if (!tried[i] && (best == SIZE_MAX || s->tasks[i]->at < s->tasks[best]->at))
+                best = i;
+        if (best == SIZE_MAX)
+            break;
+        tried[best] = true;
+        if (run_batch(s, s->tasks[best], now_ms, ret_n, err) != OK)
+            return err->status;
+        if (*ret_n)
+            return OK;
+    }
+    *ret_n = 0;
+    return OK;
+}
+
+/* ---- commit ---- */
+
+static void tell_progress(struct stage *s)
+{
+    int64_t at = INT64_MAX, at_max = INT64_MIN;
+    size_t bytes = 0, keys = 0;
+
+    for (size_t i = 0; i < s->n_tasks; i++) {
+        if (!s->tasks[i]->idle && s->tasks[i]->at < at)
+            at = s->tasks[i]->at;
+        at_max = s->tasks[i]->at > at_max ? s->tasks[i]->at : at_max;
+        bytes += state_bytes(s->tasks[i]->state);
+        keys += state_n_keys(s->tasks[i]->state);
+    }
+    metrics_set(&s->metrics, METRIC_STATE_BYTES, (int64_t)bytes);
+    metrics_set(&s->metrics, METRIC_STATE_KEYS, (int64_t)keys);
+    if (at == INT64_MAX)
+        at = at_max; /* all are idle: nobody is behind */
+    if (at == INT64_MIN)
+        return;
+    metrics_set(&s->metrics, METRIC_EVENT_TIME, at);
+    if (s->worker->progress && at > s->at_min_told) {
+        s->at_min_told = at;
+        s->worker->progress(s->ctx, at);
+    }
+}
+
+static void tell_lag(struct stage *s, int64_t now_ms)
+{
+    int64_t lag = 0;
+
+    if (s->log->ops->end == NULL || now_ms - s->lag_told_ms < LAG_EVERY_MS)
+        return;
+    s->lag_told_ms = now_ms;
+    for (size_t i = 0; i < s->n_tasks; i++)
+        for (size_t k = 0; k < s->n_inputs; k++) {
+            int64_t from = s->tasks[i]->inputs[k].committed, end = s->log->ops->end(s->log, (int)k, s->tasks[i]->id);
+
+            if (end < 0)
+                return; /* too early to say */
+            from = from < 0 ? 0 : from;
+            lag += end > from ? end - from : 0;
+        }
+    metrics_set(&s->metrics, METRIC_LAG, lag);
+}
+
+static size_t collect_positions(struct stage *s, struct log_position *at)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->n_tasks; i++)
+        for (size_t k = 0; k < s->n_inputs; k++) {
+            struct task_input *ti = &s->tasks[i]->inputs[k];
+            int64_t low = task_low(s->tasks[i], k);
+
+            if (low <= ti->committed || low < 0)
+                continue; /* replayed records lie below what is committed */
+            at[n] = (struct log_position){.input = (int)k, .partition = s->tasks[i]->id, .offset = low};
+            snprintf(at[n].metadata, sizeof(at[n].metadata), "{\"taken\":%" PRId64 ",\"at\":%" PRId64 "}", ti->n_taken,
+                     s->tasks[i]->at);
+            n++;
+        }
+    return n;
+}
+
+static void committed(struct stage *s, const struct log_position *at, size_t n, int64_t now_ms)
+{
+    for (size_t i = 0; i < n; i++)
+        task_of(s, at[i].partition)->inputs[at[i].input].committed = at[i].offset;
+    output_forget(s);
+    s->commit++;
+    s->committed_ms = now_ms;
+    s->turn_changed = false;
+    for (size_t i = 0; i < s->n_tasks; i++) {
+        s->tasks[i]->changed = false;
+        task_moment(s->tasks[i], s->commit, s->n_inputs);
+    }
+}
+
+static enum status commit(struct stage *s, int64_t now_ms, struct error *err)
+{
+    struct log_position *at = arena_alloc(&s->scratch, (s->n_tasks * s->n_inputs + 1) * sizeof(*at));
+    struct timespec a, b;
+    enum status st;
+    bool unmoved = false;
+    size_t n;
+
+    for (size_t i = 0; i < s->n_tasks; i++) {
+        struct task *t = s->tasks[i];
+
+        t->idle = task_idle(s, t, now_ms);
+        if (output_marks(s, t, err) != OK)
+            return err->status;
+        if (s->stateful && t->changed && changelog_write(s, t, err) != OK)
+            return err->status;
+    }
+    n = collect_positions(s, at);
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    while ((st = s->log->ops->commit(s->log, at, n, &unmoved, err)) == ERR_RETRY && unmoved) {
+        metrics_add(&s->metrics, METRIC_COMMITS, COMMIT_ABORTED, 1);
+        log_warn("commit_again", "reason=\"%s\" records=%zu", err->text, s->n_kept);
+        if (output_again(s, err) != OK)
+            return err->status;
+    }
+    if (st != OK)
+        return st;
+    clock_gettime(CLOCK_MONOTONIC, &b);
+    metrics_add(&s->metrics, METRIC_COMMITS, COMMIT_COMMITTED, 1);
+    metrics_observe(&s->metrics, METRIC_COMMIT_DURATION,
+                    (b.tv_sec - a.tv_sec) * 1000000 + (b.tv_nsec - a.tv_nsec) / 1000);
+    committed(s, at, n, now_ms);
+    arena_reset(&s->scratch);
+    tell_progress(s);
+    return OK;
+}
+
+static bool commit_due(const struct stage *s, int64_t now_ms)
+{
+    bool changed = s->turn_changed;
+
+    if (now_ms - s->committed_ms < s->def->commit_interval_ms && s->kept_bytes.n < KEPT_BYTES_MAX)
+        return false;
+    for (size_t i = 0; i < s->n_tasks; i++)
+        changed |= s->tasks[i]->changed || (task_idle(s, s->tasks[i], now_ms) != s->tasks[i]->idle);
+    return changed;
+}
+
+/* ---- the loop ---- */
+
+/* Holds a partition back when its records wait for another input; never when they wait for each other. */
+static enum status regulate(struct stage *s, struct error *err)
+{
+    int waits_for;
+
+    for (size_t i = 0; i < s->n_tasks; i++)
+        for (size_t k = 0; k < s->n_inputs; k++) {
+            struct task_input *ti = &s->tasks[i]->inputs[k];
+            bool pause = ti->paused ? ti->merge.n_pending > PENDING_RESUME : ti->merge.n_pending > PENDING_PAUSE;
+
+            pause = pause && merge_head(&ti->merge, &waits_for) != NULL;
+            if (!pause && ti->merge.n_pending > PENDING_MAX)
+                return err_set(err, ERR_FATAL,
+                               "%s partition %d: %zu records are held back; is the upstream task of one of its channels dead?",
+                               s->inputs[k].topic->broker_name, s->tasks[i]->id, ti->merge.n_pending);
+            if (pause == ti->paused)
+                continue;
+            ti->paused = pause;
+            if (s->log->ops->pause(s->log, (int)k, s->tasks[i]->id, pause, err) != OK)
+                return err->status;
+        }
+    return OK;
+}
+
+static enum status take(struct stage *s, int timeout_ms, struct error *err)
+{
+    struct log_assignment a = {0};
+    size_t n = 0;
+    int64_t now_ms;
+
+    if (s->log->ops->take(s->log, timeout_ms, s->taken, TAKE_MAX, &n, &a, err) != OK)
+        return err->status;
+    if (a.changed && assign(s, &a, err) != OK)
+        return err->status;
+    now_ms = stage_wall_ms();
+    for (size_t i = 0; i < n; i++)
+        if (intake_record(s, &s->taken[i], now_ms, err) != OK)
+            return err->status;
+    return regulate(s, err);
+}
+
+static bool all_ended(const struct stage *s)
+{
+    for (size_t i = 0; i < s->n_tasks; i++)
+        for (size_t k = 0; k < s->n_inputs; k++)
+            if (!s->tasks[i]->inputs[k].merge.ended || s->tasks[i]->inputs[k].merge.n_pending != 0)
+                return false;
+    return s->finite && s->n_tasks != 0;
+}
+
+static enum status turn(struct stage *s, size_t *n, struct error *err)
+{
+    int64_t now_ms;
+
+    ops_beat(s->ops);
+    /* With work at hand only look; else wait for records, at most until the next commit may be due. */
+    if (take(s, *n ? 0 : 10, err) != OK)
+        return err->status;
+    now_ms = stage_wall_ms();
+    if (s->worker->turn && s->worker->turn(s->ctx, s, err) != OK)
+        return err->status;
+    *n = 0;
+    if (work(s, now_ms, n, err) != OK)
+        return err->status;
+    tell_lag(s, now_ms);
+    if (commit_due(s, now_ms))
+        return commit(s, now_ms, err);
+    return OK;
+}
+
+/* From the log again, as after a restart: memory may be ahead of what was committed. */
+static enum status recover(struct stage *s, struct error *err)
+{
+    const struct timespec back_off = {0, 200 * 1000 * 1000};
+    enum status st;
+
+    do {
+        log_warn("retry", "reason=\"%s\"", err->text);
+        ops_ready(s->ops, false, "%s", err->text);
+        ops_beat(s->ops);
+        nanosleep(&back_off, NULL);
+        st = restore_tasks(s, err);
+    } while (st == ERR_RETRY && !signals_stopping());
+    return st;
+}
+
+enum status loop_run(struct stage *s, struct error *err)
+{
+    size_t n = 0;
+
+    while (!signals_stopping() && !(n == 0 && all_ended(s))) {
+        enum status st = turn(s, &n, err);
+
+        if (st == ERR_RETRY) {
+            st = recover(s, err);
+            n = 0;
+        }
+        if (st != OK)
+            return st;
+    }
+    if (commit(s, stage_wall_ms(), err) != OK)
+        return err->status;
+    if (s->is_file && s->worker->finish && all_ended(s) && s->worker->finish(s->ctx, s, err) != OK)
+        return err->status;
+    return s->log->ops->finish ? s->log->ops->finish(s->log, err) : OK;
+}
