@@ -185,6 +185,7 @@ static enum status restore_one(void *ctx, struct view key, struct view value, st
     struct view chunk;
     int64_t epoch, index, chunks, n;
 
+    ops_beat(re->stage->ops); /* a long restore is no dead loop */
     if (key.data == NULL || key.n < 4 || value.data == NULL)
         return OK;
     if (frame_parse(value, &f, err) != OK)
