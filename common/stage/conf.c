@@ -122,7 +122,7 @@ static void set_from_env(struct conf *c)
     }
 }
 
-void conf_begin(struct conf *c, enum conf_kind kind, const char *brokers, const struct pipeline *p)
+void conf_begin(struct conf *c, enum conf_kind kind, const char *brokers)
 {
     static const struct setting both[] = {
         {"client.id", "millrace"},
@@ -144,6 +144,10 @@ void conf_begin(struct conf *c, enum conf_kind kind, const char *brokers, const 
         conf_try(c, both[i].name, both[i].value);
     }
     conf_set(c, "bootstrap.servers", brokers);
+}
+
+void conf_given(struct conf *c, const struct pipeline *p)
+{
     for (size_t i = 0; p != NULL && i < p->n_kafka; i++)
         set_given(c, p->kafka[i].name, p->kafka[i].value);
     set_from_env(c);
@@ -171,7 +175,8 @@ enum status conf_asker(const char *brokers, const struct pipeline *p, rd_kafka_t
 {
     struct conf c;
 
-    conf_begin(&c, CONF_CONSUMER, brokers, p); /* a producer's questions make topics, where the broker does so by itself */
+    conf_begin(&c, CONF_CONSUMER, brokers); /* a producer's questions make topics, where the broker does so by itself */
+    conf_given(&c, p);
     return conf_client(&c, CONF_CONSUMER, ret_client, err);
 }
 

@@ -53,11 +53,13 @@ struct conf {
     char fault[512];
 };
 
-/* `brokers`, the defaults of the kind, the pipeline's properties (p may be NULL) and the environment's. */
-void conf_begin(struct conf *c, enum conf_kind kind, const char *brokers, const struct pipeline *p);
-void conf_set(struct conf *c, const char *property, const char *value);
-/* Sets what this library may not have been built with. */
+/* In this order: defaults, then what the user gave, then what we promise and nobody may change. */
+void conf_begin(struct conf *c, enum conf_kind kind, const char *brokers);
+/* A default; this library may have been built without it. */
 void conf_try(struct conf *c, const char *property, const char *value);
+/* The pipeline's properties (p may be NULL) and the environment's. */
+void conf_given(struct conf *c, const struct pipeline *p);
+void conf_set(struct conf *c, const char *property, const char *value);
 /* Makes the client; ends c in any case. */
 enum status conf_client(struct conf *c, enum conf_kind kind, rd_kafka_t **ret_client, struct error *err);
 

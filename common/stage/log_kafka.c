@@ -495,9 +495,10 @@ static enum status open_consumer(struct log_kafka *k, struct error *err)
     struct conf c;
     enum status s;
 
-    conf_begin(&c, CONF_CONSUMER, k->brokers, k->pipeline);
+    conf_begin(&c, CONF_CONSUMER, k->brokers);
     for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
         conf_try(&c, defaults[i].name, defaults[i].value);
+    conf_given(&c, k->pipeline);
     for (size_t i = 0; i < ARRAY_LEN(guarantees); i++)
         conf_set(&c, guarantees[i].name, guarantees[i].value);
     rd_kafka_conf_set_rebalance_cb(c.conf, on_rebalance);

@@ -61,9 +61,10 @@ enum status reader_new(const char *brokers, const struct pipeline *p, struct rea
     struct conf c;
     enum status s;
 
-    conf_begin(&c, CONF_CONSUMER, brokers, p);
+    conf_begin(&c, CONF_CONSUMER, brokers);
     for (size_t i = 0; i < ARRAY_LEN(limits); i++)
         conf_try(&c, limits[i].name, limits[i].value);
+    conf_given(&c, p);
     for (size_t i = 0; i < ARRAY_LEN(settings); i++)
         conf_set(&c, settings[i].name, settings[i].value);
     rd_kafka_conf_set_error_cb(c.conf, on_error);

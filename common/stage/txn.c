@@ -77,9 +77,10 @@ static enum status open_producer(struct txn *t, struct error *err)
     struct conf c;
     char batch[24];
 
-    conf_begin(&c, CONF_PRODUCER, t->brokers, t->p);
+    conf_begin(&c, CONF_PRODUCER, t->brokers);
     for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
         conf_try(&c, defaults[i].name, defaults[i].value);
+    conf_given(&c, t->p);
     snprintf(batch, sizeof(batch), "%zu", t->batch_bytes);
     conf_set(&c, "batch.size", batch);
     conf_set(&c, "transactional.id", t->id);
