@@ -4,7 +4,7 @@
  *
  * The loop takes tasks in turn, by batches: without this a file's bytes would depend on the batches' size, and rows of
  * equal rank would lie apart. So a record's outputs are parked until all before it are done.
- * Memory   slots are used again, with their buffers: a warm run allocates nothing per record.
+ * Memory   blocks that are used again once all that lies in them has left: a warm run allocates nothing per record.
  * Owner    file_order_done frees. Threads: one.
  */
 #ifndef STAGE_FILE_ORDER_H
@@ -14,11 +14,14 @@
 #include "base/err.h"
 
 struct file_slot;
+struct file_block;
 
 struct file_order {
     struct file_slot *slots; /* ring: record number n is in slot n & (cap - 1) */
     size_t cap;
-    uint64_t begin, end; /* record numbers in flight: [begin, end) */
+    uint64_t begin, end;     /* record numbers in flight: [begin, end) */
+    struct file_block *now;  /* bytes go here */
+    struct file_block *free; /* nothing in flight lies in these */
 };
 
 void file_order_done(struct file_order *o);

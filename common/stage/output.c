@@ -365,19 +365,17 @@ static enum status put_mark(struct stage *s, const struct output *o, int partiti
 /* At a commit: a task whose progress rose, or that turned idle, says so in each partition of what is read in order. */
 enum status output_marks(struct stage *s, struct task *t, struct error *err)
 {
-    struct bytes b = BYTES_EMPTY;
+    struct bytes *b = &s->body;
     struct mark m = {0, t->id, s->n_tasks_all, t->at, t->idle};
 
     if (s->worker->stateless_order || (t->at == t->marked_at && t->idle == t->marked_idle))
         return OK;
-    mark_put(&m, &b);
+    bytes_clear(b);
+    mark_put(&m, b);
     for (size_t o = 0; o < s->n_outputs; o++)
         for (int p = 0; s->outputs[o].topic->ordered && p < s->outputs[o].partitions; p++)
-            if (put_mark(s, &s->outputs[o], p, view_of(b.data, b.n), err) != OK) {
-                bytes_done(&b);
+            if (put_mark(s, &s->outputs[o], p, view_of(b->data, b->n), err) != OK)
                 return err->status;
-            }
-    bytes_done(&b);
     t->marked_at = t->at;
     t->marked_idle = t->idle;
     return OK;

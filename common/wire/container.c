@@ -276,6 +276,7 @@ struct container_writer {
     char *path;
     uint8_t sync[SYNC_BYTES];
     struct bytes block;
+    struct bytes head; /* before the block: count and size */
     int64_t n;
 };
 
@@ -289,15 +290,14 @@ static enum status put(struct container_writer *w, const void *p, size_t n, stru
 
 static enum status put_block(struct container_writer *w, struct error *err)
 {
-    struct bytes head = BYTES_EMPTY;
     enum status st;
 
     if (w->n == 0)
         return OK;
-    avro_put_long(&head, w->n);
-    avro_put_long(&head, (int64_t)w->block.n);
-    st = put(w, head.data, head.n, err);
-    bytes_done(&head);
+    bytes_clear(&w->head);
+    avro_put_long(&w->head, w->n);
+    avro_put_long(&w->head, (int64_t)w->block.n);
+    st = put(w, w->head.data, w->head.n, err);
     if (st == OK)
         st = put(w, w->block.data, w->block.n, err);
     if (st == OK)
@@ -362,6 +362,7 @@ enum status container_finish(struct container_writer *w, struct error *err)
         st = err_set(err, ERR_FATAL, "%s: cannot be written: %s%s", w->path, strerror(errno),
                      errno == ENOSPC ? "; free some space and run again" : "");
     bytes_done(&w->block);
+    bytes_done(&w->head);
     free(w->path);
     free(w);
     return st;
