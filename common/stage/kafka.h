@@ -38,9 +38,6 @@ enum status kafka_topics_check(const char *brokers, const struct pipeline *p, co
 /* Names of all topics, NULL-terminated, in the arena. */
 enum status kafka_topics(const char *brokers, const struct pipeline *p, struct arena *arena, const char ***ret_names,
                          struct error *err);
-/* Committed offset (-1: none) and end per partition of a group on a topic; arrays of n partitions. */
-enum status kafka_lag(const char *brokers, const struct pipeline *p, const char *group, const char *topic, int n,
-                      int64_t *ret_committed, int64_t *ret_end, struct error *err);
 
 /* ---- reading ranges, committed records only ---- */
 struct reader_msg {
