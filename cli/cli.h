@@ -56,6 +56,10 @@ const char *cli_bin(void);
 /* Runs the worker in place of this process; returns only on failure. */
 int cli_exec(const char *command, const char *worker, const char *const *args);
 
+/* ---- down.c ---- */
+/* The process that holds `millrace up`'s file; 0: none does. */
+int cli_up_pid(const char *pid_file);
+
 /* ---- scrape.c: what a worker's port says ---- */
 struct scrape {
     bool answers;

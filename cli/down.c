@@ -4,18 +4,31 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 
 #include "cli/cli.h"
 
 #define WAIT_MS 20000
+
+int cli_up_pid(const char *pid_file)
+{
+    FILE *f = fopen(pid_file, "r");
+    int pid = 0;
+
+    if (f == NULL)
+        return 0;
+    if (flock(fileno(f), LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK || fscanf(f, "%d", &pid) != 1 || pid <= 1)
+        pid = 0; /* nobody holds it: it was left behind */
+    fclose(f);
+    return pid;
+}
 
 int cli_down(int argc, char **argv)
 {
     const char *what = NULL;
     char name[256], path[PATH_MAX];
     size_t n_args;
-    int pid = 0;
-    FILE *f;
+    int pid;
 
     if (!cli_options(argc, argv, NULL, 0, &what, 1, &n_args))
         return EXIT_CALL;
@@ -31,17 +44,13 @@ int cli_down(int argc, char **argv)
         pipeline_free(p);
     }
     snprintf(path, sizeof(path), "build/run/%s/up.pid", name);
-    f = fopen(path, "r");
-    if (f == NULL || fscanf(f, "%d", &pid) != 1 || pid <= 1)
-        pid = 0;
-    if (f != NULL)
-        fclose(f);
+    pid = cli_up_pid(path);
     if (pid == 0 || kill(pid, SIGTERM) != 0) {
         fprintf(stderr, "millrace down: %s is not up (no process in %s)\n", name, path);
         return 1;
     }
     for (int waited = 0; waited < WAIT_MS; waited += 100) {
-        if (kill(pid, 0) != 0 && errno == ESRCH) {
+        if (cli_up_pid(path) == 0) {
             printf("%s is down\n", name);
             return 0;
         }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -227,21 +228,17 @@ static void watch(struct up *u)
     }
 }
 
+/* The file is locked for as long as we live, however we end: a process id in it may be anybody's after that. */
 static int claim(struct up *u, const char *name)
 {
-    FILE *f = fopen(u->pid_file, "r");
-    int pid = 0;
+    int fd = open(u->pid_file, O_RDWR | O_CREAT | O_CLOEXEC, 0644), pid = cli_up_pid(u->pid_file);
 
-    if (f != NULL) {
-        if (fscanf(f, "%d", &pid) == 1 && pid > 0 && kill(pid, 0) == 0) {
-            fclose(f);
-            fprintf(stderr, "millrace up: %s is already up as process %d: `millrace down %s` ends it\n", name, pid, name);
-            return 1;
-        }
-        fclose(f);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        fprintf(stderr, "millrace up: %s is already up as process %d: `millrace down %s` ends it\n", name, pid, name);
+        close(fd);
+        return 1;
     }
-    f = fopen(u->pid_file, "w");
-    if (f == NULL || fprintf(f, "%d\n", (int)getpid()) < 0 || fclose(f) != 0) {
+    if (fd < 0 || ftruncate(fd, 0) != 0 || dprintf(fd, "%d\n", (int)getpid()) < 0) {
         fprintf(stderr, "millrace up: write %s: %s\n", u->pid_file, strerror(errno));
         return 1;
     }
