@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "stage/kafka.h"
 #include "stage/models.h"
@@ -139,20 +140,35 @@ static enum status put_record(void *ctx, struct view key, const struct schema *s
     return st;
 }
 
+/* All that the topic holds by now: others train while this one fits. */
+static enum status look_again(struct once *o, struct error *err)
+{
+    models_free(o->models);
+    o->models = NULL;
+    return models_open(o->brokers, o->pipeline, o->def->model, NULL, &o->models, err);
+}
+
 static enum status write_out(struct once *o, struct error *err)
 {
+    const struct model_record *r = &o->job.record;
+    const struct model_version *v;
     char id[512];
-    struct reader *r = NULL;
-    enum status st = reader_new(o->brokers, o->pipeline, &r, err);
+    struct reader *reader = NULL;
+    enum status st = reader_new(o->brokers, o->pipeline, &reader, err);
 
     if (st == OK)
-        st = reader_partitions(r, MODELS_TOPIC, &o->n_partitions, err);
-    reader_free(r);
+        st = reader_partitions(reader, MODELS_TOPIC, &o->n_partitions, err);
+    reader_free(reader);
     snprintf(id, sizeof(id), "%s.%s.once", o->pipeline->name, o->def->name);
-    if (st != OK || writer_new(o->brokers, o->pipeline, id, &o->writer, err) != OK ||
-        publish(&o->job, models_store(o->models), o->key, &o->schemas, stage_wall_ms(), put_record, o, err) != OK)
+    if (st != OK || writer_new(o->brokers, o->pipeline, id, &o->writer, err) != OK || look_again(o, err) != OK ||
+        publish(&o->job, models_store(o->models), o->key, &o->schemas, stage_wall_ms(), put_record, o, err) != OK ||
+        writer_commit(o->writer, err) != OK || look_again(o, err) != OK)
         return err->status;
-    return writer_commit(o->writer, err);
+    v = model_store_version(models_store(o->models), r->name, r->version);
+    if (v == NULL || memcmp(v->record->sha256, r->sha256, sizeof(r->sha256)) != 0)
+        return err_set(err, ERR_RETRY, "%s/%d was published by another training at the same moment: train again", r->name,
+                       r->version);
+    return OK;
 }
 
 static void print_result(const struct once *o)
