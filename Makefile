@@ -10,6 +10,7 @@ BINS := $(WORKERS:%=$(O)/bin/%) $(if $(wildcard cli/main.c),$(O)/bin/millrace)
 LIB := $(O)/libmillrace.a
 TESTS := $(patsubst %.c,$(O)/%,$(wildcard test/unit/test_*.c))
 INTEGRATIONS := $(patsubst %.c,$(O)/%,$(wildcard test/integration/test_*.c))
+TOOLS := $(O)/test/reference/compare
 CHAINS := $(patsubst %,$(O)/%,$(wildcard test/files/*))
 FUZZERS := $(patsubst %.c,$(O)/%,$(wildcard test/fuzz/fuzz_*.c))
 BENCHES := $(patsubst %.c,$(O)/%,$(wildcard test/bench/*.c))
@@ -30,7 +31,7 @@ LDLIBS = $(RDKAFKA_LIBS) $(XGBOOST_LIBS) -lavro -ljansson -lsodium -lmicrohttpd 
 runpath = $(DEPS_DIRS:%=-Wl,-rpath,'$$ORIGIN/$(1)/deps/%')
 
 all: $(BINS) ## build the five workers and the millrace command
-tests: $(TESTS) $(FUZZERS)
+tests: $(TESTS) $(FUZZERS) $(TOOLS)
 test: $(TESTS:=.passed) $(FUZZERS:=.passed) $(CHAINS:=.passed) ## everything that needs no broker
 
 $(O)/%.o: %.c
@@ -55,7 +56,7 @@ WORKER_PARTS := $(patsubst %.c,$(O)/%.o,$(filter-out %/main.c,$(wildcard workers
 $(O)/libparts.a: $(WORKER_PARTS)
 	@rm -f $@
 	@ar qcs $@ $^
-$(TESTS) $(INTEGRATIONS) $(FUZZERS) $(BENCHES): %: %.o $(O)/libparts.a $(LIB)
+$(TESTS) $(INTEGRATIONS) $(FUZZERS) $(BENCHES) $(TOOLS): %: %.o $(O)/libparts.a $(LIB)
 	@echo '  link $@'
 	@$(CC) $(OPT_$(MODE)) $(LDFLAGS) $(call runpath,../../..) $^ $(LDLIBS) -lcmocka -o $@
 %.passed: %
@@ -69,7 +70,7 @@ $(CHAINS:=.passed): $(O)/%.passed: % $(BINS) $(wildcard test/reference/* pipelin
 check: ; @test/check ## every test, a real Kafka included; ends with `N passed, N failed`
 lint: ; @test/lint ## rules that no compiler checks
 integration: all tests ; @test/check integration $(TEST) ## what needs a real Kafka; TEST=name runs one
-bench: all $(BENCHES) ; @test/run_bench $(BENCH) ## print figures; BENCH=name runs one program
+bench: all $(BENCHES) $(TOOLS) ; @test/run_bench $(BENCH) ## print figures; BENCH=name runs one program
 demo: ; @deploy/demo ## the fraud pipeline on this machine; KEEP=1 leaves it running
 kafka: ; @deploy/local/kafka start ## a real Kafka on this machine; prints its address
 kafka-stop: ; @deploy/local/kafka stop ## stop it

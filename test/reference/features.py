@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """An independent reference of the fraud pipeline's 15 features: the published CSV in, one CSV line per transaction out.
 
-usage: features.py HANDBOOK_TX_CSV_ZST > features.csv
+usage: features.py HANDBOOK_TX_CSV_ZST [customer|terminal] > features.csv     (all columns, or those of one stage)
 
 Written from the definitions alone (windows (t-w, t] with the row itself; per terminal ending 7 days ago; a label is
 known exactly 7 days after its transaction), sharing no code with common/feature. Rows at equal seconds: those before
@@ -15,46 +15,50 @@ from bisect import bisect_right
 DAY = 86400
 WINDOWS = (DAY, 7 * DAY, 30 * DAY)
 DELAY = 7 * DAY
+SPANS = ("1d", "7d", "30d")
+CUSTOMER = ["amount", "weekend", "night", *(f"customer_{f}_{w}" for f in ("n", "mean") for w in SPANS)]
+TERMINAL = [f"terminal_{f}_{w}" for f in ("n", "risk") for w in SPANS]
 
 
-def upto(times, t):
-    return bisect_right(times, t)
-
-
-def features(rows):
-    """rows: (tx, seconds, customer, terminal, cents, is_fraud) in the file's order. Yields (tx, the 15 features)."""
+def customer_features(rows):
+    """rows: (tx, seconds, customer, terminal, cents, is_fraud) in the file's order."""
     bought, spent = {}, {}  # customer: times, running cents (one more than times)
-    used, known = {}, {}  # terminal: times, times at which frauds are reported
-    waiting, done = [], 0  # frauds not yet reported, in order of time
-    calendar = {}
-    for tx, t, customer, terminal, cents, fraud in rows:
-        while done < len(waiting) and waiting[done][0] <= t:
-            known.setdefault(waiting[done][1], []).append(waiting[done][0])
-            done += 1
+    weekend = {}
+    for _, t, customer, _, cents, _ in rows:
         day = t // DAY
-        if day not in calendar:
-            calendar[day] = datetime.datetime.fromtimestamp(t, datetime.timezone.utc).weekday() >= 5
+        if day not in weekend:
+            weekend[day] = int(datetime.datetime.fromtimestamp(t, datetime.timezone.utc).weekday() >= 5)
         times = bought.setdefault(customer, [])
         sums = spent.setdefault(customer, [0])
         times.append(t)
         sums.append(sums[-1] + cents)
-        counts, means = [], []
-        for w in WINDOWS:
-            first = upto(times, t - w)
-            counts.append(len(times) - first)
-            means.append((sums[-1] - sums[first]) / 100 / counts[-1])
+        first = [bisect_right(times, t - w) for w in WINDOWS]
+        counts = [len(times) - i for i in first]
+        yield [cents / 100, weekend[day], int(t % DAY // 3600 <= 6), *counts,
+               *((sums[-1] - sums[i]) / 100 / n for i, n in zip(first, counts))]
+
+
+def terminal_features(rows):
+    used, known = {}, {}  # terminal: times, times at which frauds are reported
+    waiting, done = [], 0  # frauds not yet reported, in order of time
+    for _, t, _, terminal, _, fraud in rows:
+        while done < len(waiting) and waiting[done][0] <= t:
+            known.setdefault(waiting[done][1], []).append(waiting[done][0])
+            done += 1
         seen = used.setdefault(terminal, [])
         seen.append(t)
+        end = bisect_right(seen, t - DELAY)
+        counts = [end - bisect_right(seen, t - DELAY - w) for w in WINDOWS]
         bad = known.get(terminal, [])
-        ns, risks = [], []
-        for w in WINDOWS:
-            n = upto(seen, t - DELAY) - upto(seen, t - DELAY - w)
-            frauds = upto(bad, t) - upto(bad, t - w)
-            ns.append(n)
-            risks.append(frauds / n if n else 0.0)
+        frauds = [len(bad) - bisect_right(bad, t - w) for w in WINDOWS]
         if fraud:
             waiting.append((t + DELAY, terminal))
-        yield tx, [cents / 100, int(calendar[day]), int(t % DAY // 3600 <= 6), *counts, *means, *ns, *risks]
+        yield [*counts, *(f / n if n else 0.0 for f, n in zip(frauds, counts))]
+
+
+def features(rows):
+    """Of a list of rows all 15."""
+    return (c + t for c, t in zip(customer_features(rows), terminal_features(rows)))
 
 
 def cents_of(amount):
@@ -71,11 +75,19 @@ def published(path):
 
 
 def main():
+    path, part = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "both"
     out = sys.stdout
-    out.write("tx_id,amount,weekend,night,n1,n7,n30,m1,m7,m30,t1,t7,t30,r1,r7,r30\n")
-    for tx, (amount, weekend, night, *rest) in features(published(sys.argv[1])):
-        out.write(f"{tx},{amount:.2f},{weekend},{night}," + ",".join(f"{v:.9f}" if isinstance(v, float) else str(v) for v in rest) +
-                  "\n")
+    if part == "both":
+        out.write(",".join(["tx_id"] + CUSTOMER + TERMINAL) + "\n")
+        rows = list(published(path))
+        for row, values in zip(rows, features(rows)):
+            out.write(f"{row[0]},{','.join(map(str, values))}\n")
+        return
+    out.write(",".join(["tx_id"] + CUSTOMER if part == "customer" else TERMINAL) + "\n")
+    made = customer_features if part == "customer" else terminal_features
+    ids = (row[0] + "," for row in published(path)) if part == "customer" else iter(lambda: "", None)
+    for tx, values in zip(ids, made(published(path))):
+        out.write(f"{tx}{','.join(map(str, values))}\n")
 
 
 if __name__ == "__main__":
