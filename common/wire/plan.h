@@ -45,6 +45,9 @@ void decode_begin(const struct want *want, size_t n_want, struct batch *b);
 /* On failure the row's values are undefined and the row may be decoded again. */
 enum status decode_row(const struct decode_plan *p, struct view body, struct batch *b, size_t row, struct error *err);
 
+/* The column that an unwrapped type makes; COL_AVRO: it has no single value (list, map, record, union). */
+enum col_type schema_col_type(const struct schema *s);
+
 /* The columns that a schema's fields make: leaves by dotted path, arrays, maps and unions of several as
  * COL_AVRO. At most `cap` are written; returns how many there are. Names are owned by the schema. */
 size_t schema_wants(const struct schema *s, struct want *ret_wants, size_t cap);

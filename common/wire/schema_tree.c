@@ -223,7 +223,7 @@ const char *schema_nearest(const struct schema *record, const char *name)
     return nearest;
 }
 
-static enum col_type col_type_of(const struct schema *s)
+enum col_type schema_col_type(const struct schema *s)
 {
     switch (s->type) {
     case SCHEMA_BOOLEAN:
@@ -261,7 +261,7 @@ static size_t add_wants(struct arena *a, const struct schema *record, const char
             continue;
         }
         if (wants != NULL)
-            wants[n] = (struct want){path, col_type_of(s)};
+            wants[n] = (struct want){path, schema_col_type(s)};
         n++;
     }
     return n;

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "wire/plan.h"
 #include "wire/text.h"
 #include "wiring/load.h"
 
@@ -234,29 +235,6 @@ void check_outside_topic(struct loader *l, size_t topic)
     more->done = true;
 }
 
-/* -1: no single value (list, map, record, union of several). */
-static int col_type_of(const struct schema *value)
-{
-    switch (value->type) {
-    case SCHEMA_BOOLEAN:
-        return COL_BOOL;
-    case SCHEMA_INT:
-    case SCHEMA_LONG:
-        return COL_INT;
-    case SCHEMA_FLOAT:
-    case SCHEMA_DOUBLE:
-        return COL_DOUBLE;
-    case SCHEMA_STRING:
-    case SCHEMA_ENUM:
-        return COL_STRING;
-    case SCHEMA_BYTES:
-    case SCHEMA_FIXED:
-        return COL_BYTES;
-    default:
-        return -1;
-    }
-}
-
 struct feature_col *topic_cols(struct loader *l, size_t topic, size_t n_more, size_t *ret_n)
 {
     const struct topic *t = &l->p->topics[topic];
@@ -266,13 +244,13 @@ struct feature_col *topic_cols(struct loader *l, size_t topic, size_t n_more, si
     for (size_t i = 0; i < t->schema->n; i++) {
         const struct schema_field *f = &t->schema->fields[i];
         const json_t *scale = f->props ? json_object_get(f->props, "scale") : NULL;
-        int type = col_type_of(schema_unwrap(f->type));
+        enum col_type type = schema_col_type(schema_unwrap(f->type));
 
-        if (type < 0)
+        if (type == COL_AVRO)
             continue;
         cols[n++] = (struct feature_col){
             .name = arena_strdup(l->arena, f->name),
-            .type = (enum col_type)type,
+            .type = type,
             .is_time = is_time_field(f->type),
             .scale = json_is_integer(scale) ? (int)json_integer_value(scale) : -1,
         };
