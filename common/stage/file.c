@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "stage/file_order.h"
 #include "stage/file_topic.h"
-#include "stage/internal.h"
+#include "stage/finite.h"
 #include "stage/kafka.h"
 #include "wire/container.h"
 #include "wire/frame.h"
@@ -22,9 +22,6 @@
 struct file_input {
     struct file_topic *file;
     struct file_order order;
-    bool ended;
-    int n_told; /* partitions that were told of the end */
-    int n_paused;
 };
 
 struct file_output {
@@ -33,15 +30,12 @@ struct file_output {
 };
 
 struct log_file {
-    struct log log;
-    struct stage *stage;
+    struct finite finite;
     struct file_input in[INPUTS_MAX];
     struct file_output out[FILES_MAX];
     size_t n_out;
     struct schema *keyed;
     struct bytes body;
-    int *tasks;
-    bool assigned;
 };
 
 /* ---- which file stands for which topic ---- */
@@ -145,12 +139,13 @@ static enum status write_out(void *log, int out, struct view value, struct error
 
 static enum status flush(struct log_file *l, struct error *err)
 {
-    for (size_t i = 0; i < l->stage->n_inputs; i++)
+    for (size_t i = 0; i < l->finite.stage->n_inputs; i++)
         if (file_order_flush(&l->in[i].order, write_out, l, err) != OK)
             return err->status;
     return OK;
 }
 
+/* *ret_got false: the file has ended. */
 static enum status take_one(struct log_file *l, size_t i, struct log_record *r, bool *ret_got, struct error *err)
 {
     struct file_input *in = &l->in[i];
@@ -158,9 +153,9 @@ static enum status take_one(struct log_file *l, size_t i, struct log_record *r, 
 
     if (file_topic_next(in->file, r, err) != OK)
         return err->status;
-    in->ended = r->value.data == NULL;
-    *ret_got = !in->ended;
-    if (in->ended)
+    *ret_got = r->value.data != NULL;
+    l->finite.in[i].ended = !*ret_got;
+    if (!*ret_got)
         return OK;
     r->value = file_order_begin(&in->order, r->value, &number);
     r->handle = (void *)(uintptr_t)number;
@@ -172,29 +167,24 @@ static enum status file_take(struct log *log, int timeout_ms, struct log_record 
                              struct log_assignment *a, struct error *err)
 {
     struct log_file *l = (struct log_file *)log;
-    struct stage *s = l->stage;
+    struct stage *s = l->finite.stage;
     size_t n = 0;
 
     (void)timeout_ms;
-    if (!l->assigned) {
-        *a = (struct log_assignment){true, l->tasks, (size_t)s->n_tasks_all};
-        l->assigned = true;
-    }
+    finite_assign(&l->finite, a);
     if (flush(l, err) != OK)
         return err->status;
     for (size_t i = 0; i < s->n_inputs; i++) {
         size_t share = cap / s->n_inputs * (i + 1);
-        struct file_input *in = &l->in[i];
-        bool got = !in->ended && in->n_paused == 0;
+        bool got = finite_open(&l->finite, i);
 
         while (got && n < share) {
             if (take_one(l, i, &ret[n], &got, err) != OK)
                 return err->status;
             n += got;
         }
-        for (; in->ended && in->n_told < s->n_tasks_all && n < share; in->n_told++)
-            ret[n++] = (struct log_record){.input = (int)i, .partition = in->n_told, .at_end = true,
-                                           .offset = file_topic_offset(in->file, in->n_told)};
+        for (; n < share && finite_next_end(&l->finite, i, &ret[n]); n++)
+            ret[n].offset = file_topic_offset(l->in[i].file, ret[n].partition);
     }
     *ret_n = n;
     return OK;
@@ -205,27 +195,6 @@ static void file_release(struct log *log, struct log_record *r)
     struct log_file *l = (struct log_file *)log;
 
     file_order_end(&l->in[r->input].order, (uint64_t)(uintptr_t)r->handle);
-}
-
-static enum status file_committed(struct log *log, int task, struct log_position *ret, struct error *err)
-{
-    (void)err;
-    for (size_t i = 0; i < ((struct log_file *)log)->stage->n_inputs; i++)
-        ret[i] = (struct log_position){.input = (int)i, .partition = task, .offset = -1};
-    return OK;
-}
-
-static enum status file_seek(struct log *log, int input, int partition, int64_t offset, struct error *err)
-{
-    (void)log, (void)input, (void)partition, (void)offset, (void)err;
-    return OK;
-}
-
-static enum status file_pause(struct log *log, int input, int partition, bool paused, struct error *err)
-{
-    (void)partition, (void)err;
-    ((struct log_file *)log)->in[input].n_paused += paused ? 1 : -1;
-    return OK;
 }
 
 /* Records that stem from no other are those of the models. */
@@ -260,19 +229,6 @@ static enum status file_commit(struct log *log, const struct log_position *at, s
     return OK;
 }
 
-static enum status file_abort(struct log *log, struct error *err)
-{
-    (void)log, (void)err;
-    return OK;
-}
-
-static enum status file_restore(struct log *log, const char *topic, int partition, log_restore_fn *each, void *ctx,
-                                struct error *err)
-{
-    (void)log, (void)topic, (void)partition, (void)each, (void)ctx, (void)err;
-    return OK;
-}
-
 static enum status file_partitions(struct log *log, const char *topic, int *ret_n, struct error *err)
 {
     (void)log, (void)topic, (void)err;
@@ -304,32 +260,32 @@ static void file_close(struct log *log)
 
     if (l->n_out && file_finish(log, &err) != OK)
         log_error("close", "reason=\"%s\"", err.text);
-    for (size_t i = 0; i < l->stage->n_inputs; i++) {
+    for (size_t i = 0; i < l->finite.stage->n_inputs; i++) {
         file_topic_close(l->in[i].file);
         file_order_done(&l->in[i].order);
     }
     schema_free(l->keyed);
     bytes_done(&l->body);
-    free(l->tasks);
+    finite_done(&l->finite);
     free(l);
 }
 
 static const struct log_ops ops = {
-    .take = file_take, .release = file_release, .committed = file_committed, .seek = file_seek, .pause = file_pause,
-    .put = file_put, .commit = file_commit, .abort = file_abort, .restore = file_restore, .partitions = file_partitions,
-    .finish = file_finish, .close = file_close,
+    .take = file_take, .release = file_release, .committed = finite_committed, .seek = finite_seek,
+    .pause = finite_pause, .put = file_put, .commit = file_commit, .abort = finite_abort, .restore = finite_restore,
+    .partitions = file_partitions, .finish = file_finish, .close = file_close,
 };
 
 static enum status open_input(struct log_file *l, size_t i, struct error *err)
 {
-    const struct topic *t = l->stage->inputs[i].topic;
+    const struct topic *t = l->finite.stage->inputs[i].topic;
 
-    return file_topic_open(stage_file(l->stage, t->broker_name), t, l->stage->n_tasks_all, l->stage->registry, &l->in[i].file, err);
+    return file_topic_open(stage_file(l->finite.stage, t->broker_name), t, l->finite.stage->n_tasks_all, l->finite.stage->registry, &l->in[i].file, err);
 }
 
 static const struct schema *schema_of(const struct log_file *l, const char *topic)
 {
-    const struct stage *s = l->stage;
+    const struct stage *s = l->finite.stage;
 
     if (strcmp(topic, MODELS_TOPIC) == 0)
         return l->keyed;
@@ -340,7 +296,7 @@ static const struct schema *schema_of(const struct log_file *l, const char *topi
 
 static enum status open_output(struct log_file *l, size_t k, struct error *err)
 {
-    const struct stage *s = l->stage;
+    const struct stage *s = l->finite.stage;
     const char *topics[FILES_MAX], *path, *topic;
     size_t n = output_topics(s, topics);
 
@@ -361,11 +317,7 @@ enum status log_file_open(struct stage *s, struct log **ret_log, struct error *e
     struct log_file *l = xcalloc(1, sizeof(*l));
     enum status st = check_inputs(s, err);
 
-    l->log.ops = &ops;
-    l->stage = s;
-    l->tasks = xcalloc((size_t)s->n_tasks_all, sizeof(*l->tasks));
-    for (int p = 0; p < s->n_tasks_all; p++)
-        l->tasks[p] = p;
+    finite_init(&l->finite, s, &ops);
     if (st == OK)
         st = schema_parse(view_str(KEYED_SCHEMA), NULL, NULL, &l->keyed, err);
     for (size_t i = 0; i < s->n_inputs && st == OK; i++)
@@ -373,9 +325,9 @@ enum status log_file_open(struct stage *s, struct log **ret_log, struct error *e
     for (size_t k = 0; k < s->opt.n_out && st == OK; k++)
         st = open_output(l, k, err);
     if (st != OK) {
-        file_close(&l->log);
+        file_close(&l->finite.log);
         return st;
     }
-    *ret_log = &l->log;
+    *ret_log = &l->finite.log;
     return OK;
 }

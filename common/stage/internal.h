@@ -8,7 +8,7 @@
  *   dead.c       records that could not be processed -> DeadLetter records
  *   changelog.c  a task's state and cursors -> State records and back
  *   file.c       the log as files (file_topic.c: one read, file_order.c: outputs in order); range.c: as a replay of past
- *                records into another topic
+ *                records into another topic; finite.c: what the two share
  *   loop.c       the loop
  *   stage.c      the program: start, what a worker may ask, end
  */

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "stage/internal.h"
+#include "stage/finite.h"
 #include "stage/kafka.h"
 
 #define SLACK_MS ((int64_t)24 * 3600 * 1000) /* upstream tasks are never so far apart, and no lateness is so long by default */
@@ -17,20 +17,15 @@
 struct range_input {
     struct reader *reader;
     int64_t *to; /* end of what is read, per partition */
-    bool ended, told;
-    int n_paused;
 };
 
 struct log_range {
-    struct log log;
-    struct stage *stage;
+    struct finite finite;
     struct range_input in[INPUTS_MAX];
     struct writer *writer;
     bool put;
     int64_t n_put;
     int into_partitions;
-    int *tasks;
-    bool assigned;
 };
 
 /* One allocation holds key and value: the reader's views die at its next read. */
@@ -52,29 +47,25 @@ static enum status range_take(struct log *log, int timeout_ms, struct log_record
                               struct log_assignment *a, struct error *err)
 {
     struct log_range *l = (struct log_range *)log;
-    struct stage *s = l->stage;
+    struct stage *s = l->finite.stage;
     size_t n = 0;
 
-    if (!l->assigned) {
-        *a = (struct log_assignment){true, l->tasks, (size_t)s->n_tasks_all};
-        l->assigned = true;
-    }
+    finite_assign(&l->finite, a);
     for (size_t i = 0; i < s->n_inputs; i++) {
         size_t share = n + (cap - n) / (s->n_inputs - i);
         struct range_input *in = &l->in[i];
 
-        while (!in->ended && in->n_paused == 0 && n + (size_t)s->n_tasks_all < share) {
+        while (finite_open(&l->finite, i) && n < share) {
             struct reader_msg m;
 
-            if (reader_next(in->reader, timeout_ms, &m, &in->ended, err) != OK)
+            if (reader_next(in->reader, timeout_ms, &m, &l->finite.in[i].ended, err) != OK)
                 return err->status;
-            if (in->ended || m.partition < 0)
+            if (l->finite.in[i].ended || m.partition < 0)
                 break;
             copy_record(&m, (int)i, &ret[n++]);
         }
-        for (int p = 0; in->ended && !in->told && p < s->n_tasks_all; p++)
-            ret[n++] = (struct log_record){.input = (int)i, .partition = p, .offset = in->to[p], .at_end = true};
-        in->told = in->ended;
+        for (; n < share && finite_next_end(&l->finite, i, &ret[n]); n++)
+            ret[n].offset = in->to[ret[n].partition];
     }
     *ret_n = n;
     return OK;
@@ -87,36 +78,15 @@ static void range_release(struct log *log, struct log_record *r)
     r->handle = NULL;
 }
 
-static enum status range_committed(struct log *log, int task, struct log_position *ret, struct error *err)
-{
-    (void)err;
-    for (size_t i = 0; i < ((struct log_range *)log)->stage->n_inputs; i++)
-        ret[i] = (struct log_position){.input = (int)i, .partition = task, .offset = -1};
-    return OK;
-}
-
-static enum status range_seek(struct log *log, int input, int partition, int64_t offset, struct error *err)
-{
-    (void)log, (void)input, (void)partition, (void)offset, (void)err;
-    return OK;
-}
-
-static enum status range_pause(struct log *log, int input, int partition, bool paused, struct error *err)
-{
-    (void)partition, (void)err;
-    ((struct log_range *)log)->in[input].n_paused += paused ? 1 : -1;
-    return OK;
-}
-
 static enum status range_put(struct log *log, const struct log_put *put, struct error *err)
 {
     struct log_range *l = (struct log_range *)log;
 
-    if (put->value.data == NULL || strcmp(put->topic, l->stage->dead_letters) == 0)
+    if (put->value.data == NULL || strcmp(put->topic, l->finite.stage->dead_letters) == 0)
         return OK; /* its dead letters were written when it ran the first time */
     l->put = true;
     l->n_put++;
-    return writer_put(l->writer, l->stage->opt.into, put->partition % l->into_partitions, put->key, put->value, err);
+    return writer_put(l->writer, l->finite.stage->opt.into, put->partition % l->into_partitions, put->key, put->value, err);
 }
 
 static enum status range_commit(struct log *log, const struct log_position *at, size_t n, bool *ret_unmoved, struct error *err)
@@ -129,20 +99,7 @@ static enum status range_commit(struct log *log, const struct log_position *at, 
         return OK;
     l->put = false;
     /* A replay that fails half-way is started again by hand into an empty topic. */
-    return writer_commit(l->writer, err) == OK ? OK : err_set(err, ERR_FATAL, "replay into %s: %s", l->stage->opt.into, err->text);
-}
-
-static enum status range_abort(struct log *log, struct error *err)
-{
-    (void)log, (void)err;
-    return OK;
-}
-
-static enum status range_restore(struct log *log, const char *topic, int partition, log_restore_fn *each, void *ctx,
-                                 struct error *err)
-{
-    (void)log, (void)topic, (void)partition, (void)each, (void)ctx, (void)err;
-    return OK;
+    return writer_commit(l->writer, err) == OK ? OK : err_set(err, ERR_FATAL, "replay into %s: %s", l->finite.stage->opt.into, err->text);
 }
 
 static enum status range_partitions(struct log *log, const char *topic, int *ret_n, struct error *err)
@@ -157,7 +114,7 @@ static enum status range_finish(struct log *log, struct error *err)
     const struct log_range *l = (struct log_range *)log;
 
     (void)err;
-    log_info("replayed", "into=%s records=%" PRId64, l->stage->opt.into, l->n_put);
+    log_info("replayed", "into=%s records=%" PRId64, l->finite.stage->opt.into, l->n_put);
     return OK;
 }
 
@@ -165,18 +122,18 @@ static void range_close(struct log *log)
 {
     struct log_range *l = (struct log_range *)log;
 
-    for (size_t i = 0; i < l->stage->n_inputs; i++)
+    for (size_t i = 0; i < l->finite.stage->n_inputs; i++)
         if (l->in[i].reader)
             reader_free(l->in[i].reader);
     if (l->writer)
         writer_free(l->writer);
-    free(l->tasks);
+    finite_done(&l->finite);
     free(l);
 }
 
 static const struct log_ops ops = {
-    .take = range_take, .release = range_release, .committed = range_committed, .seek = range_seek, .pause = range_pause,
-    .put = range_put, .commit = range_commit, .abort = range_abort, .restore = range_restore,
+    .take = range_take, .release = range_release, .committed = finite_committed, .seek = finite_seek,
+    .pause = finite_pause, .put = range_put, .commit = range_commit, .abort = finite_abort, .restore = finite_restore,
     .partitions = range_partitions, .finish = range_finish, .close = range_close,
 };
 
@@ -195,7 +152,7 @@ static bool at_of(void *ctx, const struct reader_msg *m, int64_t *ret_at)
 
 static enum status open_input(struct log_range *l, size_t i, struct error *err)
 {
-    struct stage *s = l->stage;
+    struct stage *s = l->finite.stage;
     const struct topic *t = s->inputs[i].topic;
     const struct reader_span span = {s->worker->stateless_order ? s->opt.from_ms : INT64_MIN, s->opt.to_ms,
                                      SLACK_MS + t->lateness_ms};
@@ -219,11 +176,7 @@ enum status log_range_open(struct stage *s, struct log **ret_log, struct error *
     char *id = arena_printf(s->pipeline->arena, "%s.%s.replay.%s", s->pipeline->name, s->def->name, s->opt.into);
     enum status st = OK;
 
-    l->log.ops = &ops;
-    l->stage = s;
-    l->tasks = xcalloc((size_t)s->n_tasks_all, sizeof(*l->tasks));
-    for (int p = 0; p < s->n_tasks_all; p++)
-        l->tasks[p] = p;
+    finite_init(&l->finite, s, &ops);
     for (size_t i = 0; i < s->n_inputs && st == OK; i++)
         st = open_input(l, i, err);
     if (st == OK)
@@ -233,9 +186,9 @@ enum status log_range_open(struct stage *s, struct log **ret_log, struct error *
     if (st == OK)
         st = writer_new(s->opt.brokers, s->pipeline, id, &l->writer, err);
     if (st != OK) {
-        range_close(&l->log);
+        range_close(&l->finite.log);
         return st;
     }
-    *ret_log = &l->log;
+    *ret_log = &l->finite.log;
     return OK;
 }

@@ -1,0 +1,41 @@
+/* common/stage/finite.h */
+/*
+ * finite: what the logs share that have an end, files and replays: every task is theirs from the beginning, nothing is
+ * restored, and no position is kept.
+ *
+ * Owner    a part of the log, its first member; finite_done frees what it holds.
+ */
+#ifndef STAGE_FINITE_H
+#define STAGE_FINITE_H
+
+#include "stage/internal.h"
+
+struct finite {
+    struct log log; /* first: a struct log * is this */
+    struct stage *stage;
+    int *tasks;
+    bool assigned;
+    struct {
+        bool ended;
+        int n_told; /* partitions that were told of the end */
+        int n_paused;
+    } in[INPUTS_MAX];
+};
+
+void finite_init(struct finite *f, struct stage *s, const struct log_ops *ops);
+void finite_done(struct finite *f);
+/* What the first take says. */
+void finite_assign(struct finite *f, struct log_assignment *ret);
+/* Whether records of the input are wanted now. */
+bool finite_open(const struct finite *f, size_t input);
+/* Whether a partition of the ended input is still to be told; then ret is that word, but for its offset. */
+bool finite_next_end(struct finite *f, size_t input, struct log_record *ret);
+
+enum status finite_committed(struct log *log, int task, struct log_position *ret, struct error *err);
+enum status finite_seek(struct log *log, int input, int partition, int64_t offset, struct error *err);
+enum status finite_pause(struct log *log, int input, int partition, bool paused, struct error *err);
+enum status finite_abort(struct log *log, struct error *err);
+enum status finite_restore(struct log *log, const char *topic, int partition, log_restore_fn *each, void *ctx,
+                           struct error *err);
+
+#endif
