@@ -8,6 +8,7 @@
  */
 #include "model/ubj_walk.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -130,6 +131,24 @@ static bool chars(struct walk *w, struct view *ret_text)
 bool walk_text(struct walk *w, struct view *ret_text)
 {
     return walk_mark(w, 'S', "a string") && chars(w, ret_text);
+}
+
+/* A decimal number in a string: what *_param objects hold. */
+bool walk_count(struct walk *w, int64_t max, int64_t *ret)
+{
+    struct view text;
+    int64_t v = 0;
+
+    if (!walk_text(w, &text))
+        return false;
+    for (size_t i = 0; i < text.n; i++) {
+        if (!isdigit(text.data[i]) || (v = v * 10 + (text.data[i] - '0')) > max)
+            return walk_fail(w, "expected a decimal number of at most %lld", (long long)max);
+    }
+    if (text.n == 0)
+        return walk_fail(w, "expected a decimal number, got an empty string");
+    *ret = v;
+    return true;
 }
 
 bool walk_array(struct walk *w, struct walk_array *ret_array)
