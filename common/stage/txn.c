@@ -45,12 +45,17 @@ static void on_error(rd_kafka_t *client, int code, const char *reason, void *opa
         t->lost = true;
 }
 
+static bool is_alone(const struct txn *t, const rd_kafka_message_t *m)
+{
+    return m->len + m->key_len >= t->batch_bytes || t->batch_bytes == 1;
+}
+
 static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *m, void *opaque)
 {
     struct txn *t = opaque;
 
     (void)client;
-    if (m->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && m->len + m->key_len >= t->batch_bytes) {
+    if (m->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && is_alone(t, m)) {
         t->too_large = xrealloc(t->too_large, (t->n_too_large + 1) * sizeof(*t->too_large));
         t->too_large[t->n_too_large++] = (size_t)(uintptr_t)m->_private;
     }
@@ -425,7 +430,7 @@ enum status txn_abort(struct txn *t, struct error *err)
 /* Batches of several records were refused: smaller ones show which record it was, or pass. */
 static enum status shrink(struct txn *t, struct error *err)
 {
-    t->batch_bytes /= 8;
+    t->batch_bytes = t->batch_bytes > 8 ? t->batch_bytes / 8 : 1;
     return renew(t, "the broker refuses batches of the former's size", err);
 }
 
