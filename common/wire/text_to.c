@@ -1,23 +1,13 @@
 /*
- * JSON text and CSV cells to Avro: the reverse of text_from.c. Of a union the first branch that takes
+ * JSON text to Avro: the reverse of text_from.c. Of a union the first branch that takes
  * such a value; Avro's own form {"string": "x"} is read as well where nothing else can be meant.
  */
-#include <errno.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "wire/avro.h"
 #include "wire/schema_doc.h"
 #include "wire/text.h"
-#include "wire/text_bytes.h"
-
-struct reader {
-    struct bytes *out;
-    struct error *err;
-};
-
-static enum status read_value(struct reader *r, const struct schema *s, const json_t *v);
+#include "wire/text_read.h"
 
 int64_t text_time_unit(const struct schema *s)
 {
@@ -38,7 +28,7 @@ static const char *got(const json_t *v)
     return names[json_typeof(v)];
 }
 
-static enum status differs(struct reader *r, const struct schema *s, const char *what)
+enum status text_differs(struct text_reader *r, const struct schema *s, const char *what)
 {
     return err_set(r->err, ERR_RECORD, "expected %s%s, got %s", schema_type_name(s),
                    text_time_unit(s) != 0 ? " milliseconds or ISO 8601 text" : "", what);
@@ -49,25 +39,25 @@ static struct view text_of(const json_t *v)
     return view_of(json_string_value(v), json_string_length(v));
 }
 
-static enum status put_long(struct reader *r, const struct schema *s, int64_t v)
+enum status text_put_long(struct text_reader *r, const struct schema *s, int64_t v)
 {
     if (s->type == SCHEMA_INT && v != (int32_t)v)
-        return differs(r, s, "a number beyond 32 bits");
+        return text_differs(r, s, "a number beyond 32 bits");
     avro_put_long(r->out, v);
     return OK;
 }
 
-static enum status put_time(struct reader *r, const struct schema *s, int64_t ms)
+enum status text_put_time(struct text_reader *r, const struct schema *s, int64_t ms)
 {
     int64_t v;
 
     if (__builtin_mul_overflow(ms, text_time_unit(s), &v))
-        return differs(r, s, "a time beyond 64 bits");
+        return text_differs(r, s, "a time beyond 64 bits");
     avro_put_long(r->out, v);
     return OK;
 }
 
-static enum status put_double(struct reader *r, const struct schema *s, double v)
+enum status text_put_double(struct text_reader *r, const struct schema *s, double v)
 {
     float f = (float)v;
     uint32_t bits;
@@ -77,7 +67,7 @@ static enum status put_double(struct reader *r, const struct schema *s, double v
         return OK;
     }
     if (isfinite(v) && !isfinite(f))
-        return differs(r, s, "a number beyond its range");
+        return text_differs(r, s, "a number beyond its range");
     memcpy(&bits, &f, sizeof(bits));
     bits = htole32(bits);
     bytes_append(r->out, &bits, sizeof(bits));
@@ -119,14 +109,14 @@ static bool base64_read(struct view v, struct bytes *ret)
     return n_bits < 6;
 }
 
-static enum status put_bytes(struct reader *r, const struct schema *s, struct view v)
+static enum status put_bytes(struct text_reader *r, const struct schema *s, struct view v)
 {
     struct bytes raw = BYTES_EMPTY;
     enum status st = OK;
 
     if (v.n >= TEXT_BASE64_N && memcmp(v.data, TEXT_BASE64, TEXT_BASE64_N) == 0) {
         if (!base64_read(view_of(v.data + TEXT_BASE64_N, v.n - TEXT_BASE64_N), &raw))
-            st = differs(r, s, "text that is not base64");
+            st = text_differs(r, s, "text that is not base64");
         v = view_of(raw.data, raw.n);
     }
     if (st == OK && s->type == SCHEMA_FIXED && v.n != s->fixed_bytes)
@@ -147,7 +137,7 @@ static long symbol_at(const struct schema *s, struct view v)
     return -1;
 }
 
-static bool special_double(struct view v, double *ret)
+bool text_special_double(struct view v, double *ret)
 {
     if (view_eq(v, view_str("NaN")))
         *ret = (double)NAN;
@@ -161,7 +151,7 @@ static bool special_double(struct view v, double *ret)
 }
 
 /* A value of a leaf type that is given as text in JSON. */
-static enum status read_text(struct reader *r, const struct schema *s, struct view v)
+enum status text_read_text(struct text_reader *r, const struct schema *s, struct view v)
 {
     int64_t ms;
     double d;
@@ -170,7 +160,7 @@ static enum status read_text(struct reader *r, const struct schema *s, struct vi
     switch (s->type) {
     case SCHEMA_STRING:
         if (!avro_is_text(v))
-            return differs(r, s, "bytes that are not UTF-8");
+            return text_differs(r, s, "bytes that are not UTF-8");
         avro_put_bytes(r->out, v);
         return OK;
     case SCHEMA_BYTES:
@@ -179,22 +169,22 @@ static enum status read_text(struct reader *r, const struct schema *s, struct vi
     case SCHEMA_ENUM:
         i = symbol_at(s, v);
         if (i < 0)
-            return differs(r, s, "text that is none of its symbols");
+            return text_differs(r, s, "text that is none of its symbols");
         avro_put_long(r->out, i);
         return OK;
     case SCHEMA_LONG:
         if (text_time_unit(s) != 0 && text_parse_time(v, &ms))
-            return put_time(r, s, ms);
-        return differs(r, s, "text");
+            return text_put_time(r, s, ms);
+        return text_differs(r, s, "text");
     case SCHEMA_FLOAT:
     case SCHEMA_DOUBLE:
-        return special_double(v, &d) ? put_double(r, s, d) : differs(r, s, "text");
+        return text_special_double(v, &d) ? text_put_double(r, s, d) : text_differs(r, s, "text");
     default:
-        return differs(r, s, "text");
+        return text_differs(r, s, "text");
     }
 }
 
-static enum status unknown_field(struct reader *r, const struct schema *s, const char *name)
+enum status text_unknown_field(struct text_reader *r, const struct schema *s, const char *name)
 {
     const char *near = schema_nearest(s, name);
 
@@ -202,7 +192,7 @@ static enum status unknown_field(struct reader *r, const struct schema *s, const
                    near[0] ? " (nearest: '" : "", near, near[0] ? "')" : "");
 }
 
-static enum status put_missing(struct reader *r, const struct schema_field *f)
+enum status text_put_missing(struct text_reader *r, const struct schema_field *f)
 {
     if (f->deflt != NULL) {
         if (schema_encode_default(f->type, f->deflt, r->out, r->err) == OK)
@@ -221,31 +211,31 @@ static enum status put_missing(struct reader *r, const struct schema_field *f)
     return err_set(r->err, ERR_RECORD, "field '%s': missing, expected %s", f->name, schema_type_name(f->type));
 }
 
-static enum status read_record(struct reader *r, const struct schema *s, const json_t *v)
+static enum status read_record(struct text_reader *r, const struct schema *s, const json_t *v)
 {
     const char *key;
     json_t *value;
 
     if (!json_is_object(v))
-        return differs(r, s, got(v));
+        return text_differs(r, s, got(v));
     json_object_foreach ((json_t *)(uintptr_t)v, key, value)
         if (schema_field(s, key) == NULL)
-            return unknown_field(r, s, key);
+            return text_unknown_field(r, s, key);
     for (size_t i = 0; i < s->n; i++) {
         const struct schema_field *f = &s->fields[i];
         const json_t *given = json_object_get(v, f->name);
 
         if (given == NULL) {
-            if (put_missing(r, f) != OK)
+            if (text_put_missing(r, f) != OK)
                 return r->err->status;
-        } else if (read_value(r, f->type, given) != OK) {
+        } else if (text_read_value(r, f->type, given) != OK) {
             return err_wrap(r->err, "field '%s'", f->name);
         }
     }
     return OK;
 }
 
-static enum status read_items(struct reader *r, const struct schema *s, const json_t *v)
+static enum status read_items(struct text_reader *r, const struct schema *s, const json_t *v)
 {
     size_t n = json_array_size(v) + json_object_size(v);
     const char *key;
@@ -253,15 +243,15 @@ static enum status read_items(struct reader *r, const struct schema *s, const js
     size_t i;
 
     if (s->type == SCHEMA_ARRAY ? !json_is_array(v) : !json_is_object(v))
-        return differs(r, s, got(v));
+        return text_differs(r, s, got(v));
     if (n != 0)
         avro_put_long(r->out, (int64_t)n);
     json_array_foreach (v, i, item)
-        if (read_value(r, s->items, item) != OK)
+        if (text_read_value(r, s->items, item) != OK)
             return err_wrap(r->err, "[%zu]", i);
     json_object_foreach ((json_t *)(uintptr_t)v, key, item) {
         avro_put_str(r->out, key);
-        if (read_value(r, s->items, item) != OK)
+        if (text_read_value(r, s->items, item) != OK)
             return err_wrap(r->err, "value of a key");
     }
     avro_put_long(r->out, 0);
@@ -287,7 +277,7 @@ static bool branch_takes(const struct schema *s, const json_t *v)
         return json_is_integer(v) || (json_is_string(v) && text_time_unit(s) != 0 && text_parse_time(text_of(v), &ms));
     case SCHEMA_FLOAT:
     case SCHEMA_DOUBLE:
-        return json_is_number(v) || (json_is_string(v) && special_double(text_of(v), &d));
+        return json_is_number(v) || (json_is_string(v) && text_special_double(text_of(v), &d));
     case SCHEMA_ENUM:
         return json_is_string(v) && symbol_at(s, text_of(v)) >= 0;
     case SCHEMA_STRING:
@@ -321,7 +311,7 @@ static const json_t *named_branch(const struct schema *s, const json_t *v)
     return json_object_size(v) == 1 ? json_object_get(v, schema_type_name(s)) : NULL;
 }
 
-static enum status read_union(struct reader *r, const struct schema *s, const json_t *v)
+static enum status read_union(struct text_reader *r, const struct schema *s, const json_t *v)
 {
     const struct schema *only = schema_unwrap(s);
     long at = -1;
@@ -340,12 +330,12 @@ static enum status read_union(struct reader *r, const struct schema *s, const js
         if (s->branches[i] == only)
             at = (long)i;
     if (at < 0)
-        return differs(r, s, got(v));
+        return text_differs(r, s, got(v));
     avro_put_long(r->out, at);
-    return read_value(r, s->branches[at], v);
+    return text_read_value(r, s->branches[at], v);
 }
 
-static enum status read_value(struct reader *r, const struct schema *s, const json_t *v)
+enum status text_read_value(struct text_reader *r, const struct schema *s, const json_t *v)
 {
     switch (s->type) {
     case SCHEMA_UNION:
@@ -356,30 +346,30 @@ static enum status read_value(struct reader *r, const struct schema *s, const js
     case SCHEMA_MAP:
         return read_items(r, s, v);
     case SCHEMA_NULL:
-        return json_is_null(v) ? OK : differs(r, s, got(v));
+        return json_is_null(v) ? OK : text_differs(r, s, got(v));
     case SCHEMA_BOOLEAN:
         if (!json_is_boolean(v))
-            return differs(r, s, got(v));
+            return text_differs(r, s, got(v));
         avro_put_bool(r->out, json_is_true(v));
         return OK;
     default:
         break;
     }
     if (json_is_string(v))
-        return read_text(r, s, text_of(v));
+        return text_read_text(r, s, text_of(v));
     if (s->type == SCHEMA_INT || s->type == SCHEMA_LONG) {
         if (!json_is_integer(v))
-            return differs(r, s, got(v));
-        return text_time_unit(s) != 0 ? put_time(r, s, json_integer_value(v)) : put_long(r, s, json_integer_value(v));
+            return text_differs(r, s, got(v));
+        return text_time_unit(s) != 0 ? text_put_time(r, s, json_integer_value(v)) : text_put_long(r, s, json_integer_value(v));
     }
     if ((s->type == SCHEMA_FLOAT || s->type == SCHEMA_DOUBLE) && json_is_number(v))
-        return put_double(r, s, json_number_value(v));
-    return differs(r, s, got(v));
+        return text_put_double(r, s, json_number_value(v));
+    return text_differs(r, s, got(v));
 }
 
 enum status text_to_avro(const struct schema *s, struct view json_line, struct bytes *ret_body, struct error *err)
 {
-    struct reader r = {ret_body, err};
+    struct text_reader r = {ret_body, err};
     size_t before = ret_body->n;
     json_t *v;
     enum status st;
@@ -392,171 +382,8 @@ enum status text_to_avro(const struct schema *s, struct view json_line, struct b
         err->status = ERR_RECORD;
         return ERR_RECORD;
     }
-    st = read_value(&r, s, v);
+    st = text_read_value(&r, s, v);
     json_decref(v);
-    if (st != OK)
-        ret_body->n = before;
-    return st;
-}
-
-/* -- CSV -- */
-
-struct row {
-    const char *const *columns;
-    const struct view *cells;
-    size_t n;
-    size_t next; /* where the next field's column stands, when both are in one order */
-};
-
-static const struct view *cell_of(struct row *row, const char *path)
-{
-    for (size_t k = 0; k < row->n; k++) {
-        size_t i = (row->next + k) % row->n;
-
-        if (strcmp(row->columns[i], path) == 0) {
-            row->next = i + 1;
-            return &row->cells[i];
-        }
-    }
-    return NULL;
-}
-
-static bool cells_below(const struct row *row, const char *path)
-{
-    size_t n = strlen(path);
-
-    for (size_t i = 0; i < row->n; i++)
-        if (strncmp(row->columns[i], path, n) == 0 && row->columns[i][n] == '.')
-            return true;
-    return false;
-}
-
-static bool is_word(struct view v, const char *const words[4])
-{
-    for (int i = 0; i < 4; i++)
-        if (view_eq(v, view_str(words[i])))
-            return true;
-    return false;
-}
-
-/* The cell as a number of the type; strtod takes more than a number may be (hex, spaces), so look first. */
-static enum status read_number(struct reader *r, const struct schema *s, struct view v)
-{
-    bool whole = s->type == SCHEMA_INT || s->type == SCHEMA_LONG;
-    char text[64];
-    char *end;
-    double d;
-    long long i;
-
-    if (v.n >= sizeof(text) || v.n == 0)
-        return differs(r, s, "text");
-    memcpy(text, v.data, v.n);
-    text[v.n] = '\0';
-    if (!whole && special_double(v, &d))
-        return put_double(r, s, d);
-    if (strspn(text, whole ? "+-0123456789" : "+-0123456789.eE") != v.n)
-        return text_time_unit(s) != 0 ? read_text(r, s, v) : differs(r, s, "text");
-    errno = 0;
-    if (whole) {
-        i = strtoll(text, &end, 10);
-        if (*end != '\0' && text_time_unit(s) != 0)
-            return read_text(r, s, v);
-        if (*end != '\0' || end == text || errno != 0)
-            return differs(r, s, errno ? "a number beyond 64 bits" : "text");
-        return text_time_unit(s) != 0 ? put_time(r, s, i) : put_long(r, s, i);
-    }
-    d = strtod(text, &end);
-    if (*end != '\0' || end == text || !isfinite(d))
-        return differs(r, s, *end ? "text" : "a number beyond its range");
-    return put_double(r, s, d);
-}
-
-static enum status read_cell(struct reader *r, const struct schema *s, struct view v)
-{
-    static const char *const yes[4] = {"true", "1", "True", "TRUE"};
-    static const char *const no[4] = {"false", "0", "False", "FALSE"};
-    json_t *j;
-    enum status st;
-
-    switch (s->type) {
-    case SCHEMA_INT:
-    case SCHEMA_LONG:
-    case SCHEMA_FLOAT:
-    case SCHEMA_DOUBLE:
-        return read_number(r, s, v);
-    case SCHEMA_BOOLEAN:
-        if (!is_word(v, yes) && !is_word(v, no))
-            return differs(r, s, "text");
-        avro_put_bool(r->out, is_word(v, yes));
-        return OK;
-    case SCHEMA_STRING:
-    case SCHEMA_BYTES:
-    case SCHEMA_FIXED:
-    case SCHEMA_ENUM:
-        return read_text(r, s, v);
-    default:
-        break;
-    }
-    if (json_read(v, &j, r->err) != OK) {
-        r->err->status = ERR_RECORD;
-        return err_wrap(r->err, "expected %s as JSON", schema_type_name(s));
-    }
-    st = read_value(r, s, j);
-    json_decref(j);
-    return st;
-}
-
-static enum status read_row(struct reader *r, const struct schema *s, struct row *row, const char *prefix);
-
-static enum status read_row_field(struct reader *r, const struct schema_field *f, struct row *row, const char *path)
-{
-    const struct view *cell = cell_of(row, path);
-    const struct schema *inner = schema_unwrap(f->type);
-
-    if (cell == NULL && inner->type == SCHEMA_RECORD && cells_below(row, path)) {
-        if (inner != f->type)
-            avro_put_long(r->out, f->type->branches[1] == inner);
-        return read_row(r, inner, row, path);
-    }
-    if (cell == NULL || cell->n == 0) {
-        if (inner == f->type || cell == NULL)
-            return put_missing(r, f);
-        avro_put_long(r->out, f->type->branches[0] == inner);
-        return OK;
-    }
-    if (inner != f->type)
-        avro_put_long(r->out, f->type->branches[1] == inner);
-    if (read_cell(r, inner, *cell) != OK)
-        return err_wrap(r->err, "field '%s'", path);
-    return OK;
-}
-
-static enum status read_row(struct reader *r, const struct schema *s, struct row *row, const char *prefix)
-{
-    for (size_t i = 0; i < s->n; i++) {
-        char path[256];
-
-        snprintf(path, sizeof(path), "%s%s%s", prefix, prefix[0] ? "." : "", s->fields[i].name);
-        if (read_row_field(r, &s->fields[i], row, path) != OK)
-            return r->err->status;
-    }
-    return OK;
-}
-
-enum status text_csv_to_avro(const struct schema *s, const char *const *columns, const struct view *cells,
-                             size_t n_cells, struct bytes *ret_body, struct error *err)
-{
-    struct reader r = {ret_body, err};
-    struct row row = {columns, cells, n_cells, 0};
-    size_t before = ret_body->n;
-    enum status st;
-
-    if (s->type != SCHEMA_RECORD)
-        return err_set(err, ERR_RECORD, "the schema is %s; a row is a record", schema_type_name(s));
-    for (size_t i = 0; i < n_cells; i++)
-        if (schema_at(s, columns[i]) == NULL)
-            return unknown_field(&r, s, columns[i]);
-    st = read_row(&r, s, &row, "");
     if (st != OK)
         ret_body->n = before;
     return st;
