@@ -163,8 +163,11 @@ struct stage {
     int64_t commit;    /* number of the present commit period */
     int64_t committed_ms;
     int64_t at_min_told, lag_told_ms;
+    int64_t others_at, others_ms; /* the slowest task of other processes, as heard at others_ms */
     int64_t n_dead, dead_logged_ms;
     bool turn_changed;
+    bool rekeys; /* a stage of the wiring merges what its tasks write: they keep within `drift` of each other */
+    bool held;   /* a task waits there for the slowest */
 };
 
 /* loop.c */

@@ -56,6 +56,7 @@ int lanes_input(const struct log_kafka *k, const char *topic);
 enum status log_kafka_committed(struct log *l, int task, struct log_position *ret, struct error *err);
 enum status log_kafka_commit(struct log *l, const struct log_position *at, size_t n, bool *ret_unmoved,
                              struct error *err);
+enum status log_kafka_others(struct log *l, int64_t *ret_at, struct error *err);
 enum status log_kafka_abort(struct log *l, struct error *err);
 
 #endif

@@ -89,6 +89,9 @@ struct log_ops {
     enum status (*partitions)(struct log *l, const char *topic, int *ret_n, struct error *err);
     /* Optional. One after the partition's last record, as last heard of; -1: not yet. Asks nobody. */
     int64_t (*end)(struct log *l, int input, int partition);
+    /* Optional. The least `at` among the stage's tasks that other processes hold and that have records left;
+     * INT64_MAX: there is none. Asks the broker. */
+    enum status (*others)(struct log *l, int64_t *ret_at, struct error *err);
     /* Everything that was put is safe (files: flushed and closed; a full disk is named). Before close, once. */
     enum status (*finish)(struct log *l, struct error *err);
     void (*close)(struct log *l);

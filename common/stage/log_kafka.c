@@ -552,6 +552,7 @@ enum status log_kafka_open(const struct pipeline *p, const struct stage_def *def
         .restore = lk_restore,
         .partitions = lk_partitions,
         .end = lk_end,
+        .others = log_kafka_others,
         .close = lk_close,
     };
     struct log_kafka *k = xcalloc(1, sizeof(*k));

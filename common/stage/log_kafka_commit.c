@@ -1,4 +1,5 @@
 /* What is committed, by whom, and whether it was: the half of the Kafka driver that exactly-once rests on. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,50 @@ enum status log_kafka_committed(struct log *l, int task, struct log_position *re
         memcpy(lane->metadata, ret[i].metadata, sizeof(lane->metadata));
     }
     return OK;
+}
+
+/* From what they committed last: never more than they have, so who obeys it cannot run too far ahead. */
+enum status log_kafka_others(struct log *l, int64_t *ret_at, struct error *err)
+{
+    struct log_kafka *k = of(l);
+    int n = k->inputs[0].n_lanes;
+    int64_t *at = xmalloc((size_t)n * sizeof(*at)), *ends = xmalloc((size_t)n * sizeof(*ends));
+    int *partitions = xmalloc((size_t)n * sizeof(*partitions));
+    bool *left = xcalloc((size_t)n, sizeof(*left));
+    enum status s = OK;
+
+    for (int p = 0; p < n; p++) {
+        at[p] = INT64_MIN;
+        partitions[p] = p;
+    }
+    for (size_t i = 0; i < k->n_inputs && s == OK; i++) {
+        AUTO(tplist) list = rd_kafka_topic_partition_list_new(n);
+
+        for (int p = 0; p < n; p++)
+            rd_kafka_topic_partition_list_add(list, k->inputs[i].topic->broker_name, p);
+        s = conf_ends(k->asker, k->brokers, k->inputs[i].topic->broker_name, partitions, (size_t)n, ends, err);
+        if (s == OK)
+            s = ask_committed(k, list, err);
+        for (int j = 0; j < list->cnt && s == OK; j++) {
+            int p = list->elems[j].partition;
+            int64_t own;
+            char metadata[64];
+
+            copy_metadata(metadata, &list->elems[j]);
+            if (sscanf(metadata, "{\"taken\":%*d,\"at\":%" SCNd64, &own) == 1 && own > at[p])
+                at[p] = own;
+            left[p] |= ends[p] > (list->elems[j].offset < 0 ? 0 : list->elems[j].offset);
+        }
+    }
+    *ret_at = INT64_MAX;
+    for (int p = 0; p < n; p++)
+        if (!k->inputs[0].lanes[p].assigned && left[p] && at[p] < *ret_at)
+            *ret_at = at[p];
+    free(at);
+    free(ends);
+    free(partitions);
+    free(left);
+    return s;
 }
 
 static rd_kafka_topic_partition_list_t *offsets_of(const struct log_kafka *k, const struct log_position *at, size_t n)

@@ -13,6 +13,7 @@
 #define PENDING_RESUME 5000
 #define PENDING_MAX 1000000
 #define LAG_EVERY_MS 200
+#define OTHERS_EVERY_MS 100
 #define KEPT_BYTES_MAX ((size_t)16 * 1024 * 1024) /* commit early: an open transaction is bounded */
 
 /* ---- tasks ---- */
@@ -53,6 +54,8 @@ static enum status assign(struct stage *s, const struct log_assignment *a, struc
     metrics_add(&s->metrics, METRIC_REBALANCES, 0, 1);
     metrics_set(&s->metrics, METRIC_TASKS, (int64_t)a->n_tasks);
     s->n_assigned = a->n_tasks;
+    s->others_at = a->n_tasks < (size_t)s->n_tasks_all ? INT64_MIN : INT64_MAX;
+    s->others_ms = 0;
     s->assigned = xrealloc(s->assigned, (a->n_tasks + 1) * sizeof(*s->assigned));
     s->tasks = xrealloc(s->tasks, (a->n_tasks + 1) * sizeof(*s->tasks));
     if (a->n_tasks)
@@ -133,11 +136,36 @@ static enum status pass_mark(struct stage *s, struct task *t, int input, struct 
     return st;
 }
 
+/* How far the task may go: `drift` beyond the stage's slowest that is not idle, so that readers need not hold back more. */
+static int64_t drift_limit(const struct stage *s, const struct task *t, int64_t now_ms)
+{
+    int64_t slowest = s->others_at;
+
+    if (!s->rekeys)
+        return INT64_MAX;
+    for (size_t i = 0; i < s->n_tasks; i++)
+        if (s->tasks[i] != t && s->tasks[i]->at < slowest && !task_idle(s, s->tasks[i], now_ms))
+            slowest = s->tasks[i]->at;
+    if (slowest == INT64_MIN || slowest > INT64_MAX - s->def->drift_ms)
+        return slowest;
+    return slowest + s->def->drift_ms;
+}
+
+/* Only who is held back asks. */
+static enum status hear_others(struct stage *s, int64_t now_ms, struct error *err)
+{
+    if (now_ms - s->others_ms < OTHERS_EVERY_MS)
+        return OK;
+    s->others_ms = now_ms;
+    return s->log->ops->others(s->log, &s->others_at, err);
+}
+
 /* Takes the next run of one input's rows from the task and runs the worker on it; *ret_n rows. */
 static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, size_t *ret_n, struct error *err)
 {
     struct pending *pending = arena_alloc(&s->batch, s->opt.batch * sizeof(*pending));
     struct out outs[INPUTS_MAX] = {0};
+    int64_t limit = drift_limit(s, t, now_ms);
     struct batch cols;
     struct rows rows = {.task = t->id, .cols = &cols, .state = t->state, .commit = s->commit, .at_before = t->at};
     enum status st = OK;
@@ -155,6 +183,12 @@ static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, si
         }
         if (n != 0 && (input != (int)rows.input || p->replay != rows.replay))
             break;
+        if (s->rekeys && t->at == INT64_MIN && n != 0)
+            break; /* its first record alone: then the others know where it stands */
+        if (!p->replay && t->at != INT64_MIN && p->at > t->at && p->at > limit) {
+            s->held = true;
+            break;
+        }
         if (s->worker->limit && !s->finite && p->task != CHANNEL_FOREIGN && p->at >= s->worker->limit(s->ctx, t->id, p->at))
             break;
         rows.input = (size_t)input;
@@ -194,6 +228,7 @@ static enum status work(struct stage *s, int64_t now_ms, size_t *ret_n, struct e
 {
     bool tried[1024] = {false};
 
+    s->held = false;
     for (size_t k = 0; k < s->n_tasks; k++) {
         size_t best = SIZE_MAX;
 
@@ -209,7 +244,7 @@ static enum status work(struct stage *s, int64_t now_ms, size_t *ret_n, struct e
             return OK;
     }
     *ret_n = 0;
-    return OK;
+    return s->held && s->n_tasks < (size_t)s->n_tasks_all ? hear_others(s, now_ms, err) : OK;
 }
 
 /* ---- commit ---- */

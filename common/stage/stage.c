@@ -125,6 +125,8 @@ static enum status wire_up(struct stage *s, struct error *err)
     }
     s->n_tasks_all = s->n_inputs ? s->inputs[0].topic->partitions : 0;
     s->stateful = !s->finite && !s->worker->stateless_order && s->n_inputs != 0 && strcmp(s->worker->name, "train") != 0;
+    for (size_t o = 0; o < s->n_outputs && !s->finite && !s->worker->stateless_order; o++)
+        s->rekeys |= s->outputs[o].topic->ordered;
     s->changelog = arena_printf(s->pipeline->arena, "%s.%s.changelog", s->pipeline->name, s->def->name);
     s->dead_letters = arena_printf(s->pipeline->arena, "%s.dead_letters", s->pipeline->name);
     return OK;

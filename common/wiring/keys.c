@@ -29,6 +29,7 @@ static const struct key_def preprocess_keys[] = {
     {"from", "topic or list, required", "Its inputs, in order. Several must have equal partition counts and the same text as key."},
     {"emit_on", "topic", "The input whose records come out with features; the others feed state only. Required with several inputs."},
     {"to", "topic or list, required", "Its outputs."},
+    {"drift", "1m to 366d", "How far ahead of the stage's slowest task, in event time, another may run; it pauses there. Bounds what readers hold back. Default: `1d`."},
     {"features", "object, required", "Features by name: a text is an expression, an object an aggregate (below)."},
 };
 static const struct key_def train_keys[] = {

@@ -42,6 +42,7 @@ struct stage_def {
     int64_t commit_interval_ms; /* "commit.interval", default 100 */
     bool arrival_order;         /* "order": "arrival" */
     /* preprocess */
+    int64_t drift_ms; /* default 1 d */
     struct feature_def *features; size_t n_features;
     struct features *compiled; /* also checked here */
     /* train */

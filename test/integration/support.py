@@ -3,6 +3,7 @@
 A check prints `ok NAME` or `not ok NAME: why`; the test goes on after a failed one and ends with finish().
 """
 import functools
+import glob
 import io
 import json
 import os
@@ -185,9 +186,8 @@ class Pipeline:
                 process.kill()
                 process.wait()
         if failed or os.environ.get("KEEP"):
-            for log in sorted(os.listdir(self.folder)):
-                if log.endswith(".log"):
-                    print(f"--- {log}\n" + open(f"{self.folder}/{log}", errors="replace").read()[-2000:])
+            for log in sorted(glob.glob("**/*.log", root_dir=self.folder, recursive=True)):
+                print(f"--- {log}\n" + open(f"{self.folder}/{log}", errors="replace").read()[-2000:])
         shutil.rmtree(self.folder)
 
     def topic(self, name):

@@ -9,7 +9,6 @@
 #include "wire/frame.h"
 #include "wire/plan.h"
 
-#define READ_SLACK_MS ((int64_t)24 * 3600 * 1000)
 #define PLANS_MAX 64
 #define PARTITIONS_MAX 1024
 
@@ -133,7 +132,8 @@ typedef enum status scan_fn(struct scan *s, const struct reader_msg *m, void *ct
 
 static enum status scan_range(struct scan *s, int64_t from_ms, int64_t to_ms, scan_fn *each, void *ctx, struct error *err)
 {
-    const struct reader_span span = {from_ms, to_ms, READ_SLACK_MS + s->topic->lateness_ms};
+    int64_t drift = s->topic->writer < 0 ? 0 : s->job->pipeline->stages[s->topic->writer].drift_ms;
+    const struct reader_span span = {from_ms, to_ms, drift + s->topic->lateness_ms};
     const char *topic = s->topic->broker_name;
     int64_t from[PARTITIONS_MAX], to[PARTITIONS_MAX];
     bool end = false;

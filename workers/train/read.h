@@ -3,7 +3,7 @@
  * read: a job's rows and labels from their topics, by ranges of offsets, filtered by event time; or from files in their place.
  *
  * A partition's rows are only nearly in the order of `at` (several tasks write it), so a range begins and ends
- * READ_SLACK_MS outside of what is wanted (reader_between).
+ * their stage's `drift` outside of what is wanted (reader_between).
  */
 #ifndef WORKERS_TRAIN_READ_H
 #define WORKERS_TRAIN_READ_H
