@@ -116,7 +116,8 @@ static enum status open_secret(const char *path, FILE **ret_file, struct error *
     struct stat s;
 
     if (f == NULL || fstat(fileno(f), &s) != 0)
-        return err_set(err, ERR_FATAL, "secret key file %s: %s; `millrace up` makes one where there is none", path, strerror(errno));
+        return err_set(err, ERR_FATAL, "secret key file %s: %s; `millrace up` makes one where there is none", path,
+                       strerror(errno));
     if (!S_ISREG(s.st_mode))
         return err_set(err, ERR_FATAL, "secret key file %s: not a plain file", path);
     if ((s.st_mode & 077) != 0)

@@ -185,7 +185,8 @@ static enum status value_of(struct features *f, size_t ring, const struct featur
         expr_free(e);
         return err_set(err, ERR_FATAL, "feature '%s': more than %d different values of one topic", d->name, RING_VALUES_MAX);
     }
-    r->values[n] = (struct value){e, arena_strdup(&f->arena, d->of), pow(10, col && col->scale >= 0 ? col->scale : SCALE_DEFAULT)};
+    r->values[n] = (struct value){.expr = e, .text = arena_strdup(&f->arena, d->of),
+                                  .factor = pow(10, col && col->scale >= 0 ? col->scale : SCALE_DEFAULT)};
     f->shapes[ring].n_values = n + 1;
     *ret_value = n;
     return OK;
@@ -205,7 +206,8 @@ static enum status add_windows(struct features *f, const struct feature_def *d, 
         struct made *m;
 
         if (!parse_duration(d->over[i], &window_ms) || window_ms == 0)
-            return err_set(err, ERR_FATAL, "feature '%s': window '%s' is no duration; examples: 7d, 12h, 30s", d->name, d->over[i]);
+            return err_set(err, ERR_FATAL, "feature '%s': window '%s' is no duration; examples: 7d, 12h, 30s", d->name,
+                           d->over[i]);
         m = add_made(f, d->name, arena_strdup(&f->arena, d->over[i]), kind == KIND_COUNT ? COL_INT : COL_DOUBLE);
         m->kind = kind;
         m->ring = ring;

@@ -18,7 +18,8 @@ static bool scale_value(const struct col *c, size_t r, double factor, struct rin
     return true;
 }
 
-static void put_aggregates(const struct features *f, const struct rings *rings, const struct batch *in, size_t r, int64_t event_ms)
+static void put_aggregates(const struct features *f, const struct rings *rings, const struct batch *in, size_t r,
+                           int64_t event_ms)
 {
     for (size_t i = 0, c = in->n_cols - f->n_made; i < f->n_made; i++, c++) {
         const struct made *m = &f->made[i];

@@ -146,7 +146,8 @@ static bool get_checkpoint(struct restoring *re, const struct positions *p, stru
 
     while (avro_get_block(r, &n) && n != 0)
         for (int64_t i = 0; i < n; i++) {
-            if (!avro_get_long(r, &input) || !avro_get_long(r, &offset) || !avro_get_long(r, &at) || input < 0 || input >= INPUTS_MAX)
+            if (!avro_get_long(r, &input) || !avro_get_long(r, &offset) || !avro_get_long(r, &at) || input < 0 ||
+                input >= INPUTS_MAX)
                 return false;
             re->low[input] = offset;
             re->at[input] = at;
@@ -188,8 +189,10 @@ static enum status restore_one(void *ctx, struct view key, struct view value, st
     ops_beat(re->stage->ops); /* a long restore is no dead loop */
     if (key.data == NULL || key.n < 4 || value.data == NULL)
         return OK;
-    if (frame_parse(value, &f, err) != OK)
-        return err_set(err, ERR_FATAL, "changelog %s: a record that no Millrace stage wrote: %s", re->stage->changelog, err->text);
+    if (frame_parse(value, &f, err) != OK) {
+        err->status = ERR_FATAL;
+        return err_wrap(err, "changelog %s: a record that no Millrace stage wrote", re->stage->changelog);
+    }
     r = (struct avro_reader){f.body.data, f.body.data + f.body.n};
     if (!avro_get_long(&r, &epoch) || !avro_get_long(&r, &index) || !avro_get_long(&r, &chunks) || !get_positions(&r, &p))
         return err_set(err, ERR_FATAL, "changelog %s: a record is cut short", re->stage->changelog);

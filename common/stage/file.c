@@ -278,9 +278,10 @@ static const struct log_ops ops = {
 
 static enum status open_input(struct log_file *l, size_t i, struct error *err)
 {
-    const struct topic *t = l->finite.stage->inputs[i].topic;
+    const struct stage *s = l->finite.stage;
+    const struct topic *t = s->inputs[i].topic;
 
-    return file_topic_open(stage_file(l->finite.stage, t->broker_name), t, l->finite.stage->n_tasks_all, l->finite.stage->registry, &l->in[i].file, err);
+    return file_topic_open(stage_file(s, t->broker_name), t, s->n_tasks_all, s->registry, &l->in[i].file, err);
 }
 
 static const struct schema *schema_of(const struct log_file *l, const char *topic)

@@ -160,7 +160,8 @@ static enum status open_frame(struct stage *s, struct input *in, const struct lo
     *ret_reading = reading_of(s, in, &f, r->arrival_ms);
     *ret_body = f.body;
     if (*ret_reading == NULL)
-        return err_set(err, ERR_RECORD, "schema: no schema of this id was published; publish it with the topic's declared schema");
+        return err_set(err, ERR_RECORD, "schema: no schema of this id was published; publish it with the topic's declared "
+                       "schema");
     if ((*ret_reading)->refused)
         return err_set(err, ERR_RECORD, "%s", (*ret_reading)->refused);
     return OK;

@@ -99,7 +99,10 @@ static enum status range_commit(struct log *log, const struct log_position *at, 
         return OK;
     l->put = false;
     /* A replay that fails half-way is started again by hand into an empty topic. */
-    return writer_commit(l->writer, err) == OK ? OK : err_set(err, ERR_FATAL, "replay into %s: %s", l->finite.stage->opt.into, err->text);
+    if (writer_commit(l->writer, err) == OK)
+        return OK;
+    err->status = ERR_FATAL;
+    return err_wrap(err, "replay into %s", l->finite.stage->opt.into);
 }
 
 static enum status range_partitions(struct log *log, const char *topic, int *ret_n, struct error *err)

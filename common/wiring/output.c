@@ -136,7 +136,8 @@ static void resolve_output(struct loader *l, const struct stage_def *s, size_t t
         for (size_t i = 0; i < t->schema->n; i++)
             declared = declared || (t->time && strcmp(t->schema->fields[i].name, t->time) == 0);
         if (!declared && t->time) {
-            fault(l, path_key(l, more->path, "schema"), "expected the field '%s', the event time as in '%s', got none of that name",
+            fault(l, path_key(l, more->path, "schema"),
+                  "expected the field '%s', the event time as in '%s', got none of that name",
                   t->time, in->name);
             t->time = NULL;
         }

@@ -91,7 +91,7 @@ static enum status open_models(struct score *c, struct stage *s, struct error *e
     if (pin == NULL)
         return OK;
     c->pinned = slash ? atoi(slash + 1) : 0;
-    if (c->models == NULL || slash == NULL || (size_t)(slash - pin) != strlen(c->def->model) || strncmp(pin, c->def->model, (size_t)(slash - pin)) != 0 ||
+    if (c->models == NULL || slash == NULL || !view_eq(view_of(pin, (size_t)(slash - pin)), view_str(c->def->model)) ||
         model_store_version(models_store(c->models), c->def->model, c->pinned) == NULL)
         return err_set(err, ERR_FATAL, "--model %s: no such model; expected %s/VERSION ('millrace models list' shows them)", pin,
                        c->def->model);

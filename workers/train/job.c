@@ -21,7 +21,8 @@ static const char *param(const struct job *j, const char *name, const char *othe
 static const char *refuse(struct job *j, size_t rows, size_t positives)
 {
     if (rows < ROWS_MIN)
-        return arena_printf(&j->arena, "%zu matured rows of %lld; at least %d are needed", rows, (long long)j->rows_all, ROWS_MIN);
+        return arena_printf(&j->arena, "%zu matured rows of %lld; at least %d are needed", rows,
+                            (long long)j->rows_all, ROWS_MIN);
     if (strncmp(j->record.objective, "binary:", 7) == 0 && (positives == 0 || positives == rows))
         return arena_printf(&j->arena, "one class only: %zu positives in %zu rows", positives, rows);
     return NULL;

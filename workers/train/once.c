@@ -177,7 +177,8 @@ static void print_result(const struct once *o)
     char from[32];
 
     text_format_time(o->job.span.as_of_ms + o->def->model_lag_ms, from);
-    printf("%s/%d: %" PRId64 " rows, %" PRId64 " positives, champion from %s\n", r->name, r->version, r->rows, r->positives, from);
+    printf("%s/%d: %" PRId64 " rows, %" PRId64 " positives, champion from %s\n", r->name, r->version, r->rows,
+           r->positives, from);
     for (size_t i = 0; i < r->n_metrics; i++)
         printf("  %s %.6f\n", r->metrics[i].name, r->metrics[i].value);
 }
