@@ -75,6 +75,7 @@ demo: ; @deploy/demo ## the fraud pipeline on this machine; KEEP=1 leaves it run
 kafka: ; @deploy/local/kafka start ## a real Kafka on this machine; prints its address
 kafka-stop: ; @deploy/local/kafka stop ## stop it
 deps: ; @deploy/deps check ## install what this machine lacks
+sbom: ; @deploy/deps sbom ## list the libraries with versions and hashes
 asan: ; +@$(MAKE) MODE=asan test ## the broker-free tests under AddressSanitizer and UBSan
 tsan: ; +@TSAN_OPTIONS=suppressions=test/tsan.supp $(MAKE) MODE=tsan test ## the same under ThreadSanitizer
 valgrind: $(TESTS:=.memcheck) $(CHAINS:=.memcheck) ## the same under valgrind; errors and lost memory fail
@@ -95,11 +96,11 @@ help: ## this list
 	@sed -n 's/^\([a-z -]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 # build/deps/deps.mk says how to link with the libraries of build/deps; where it is missing or old, it is made first.
-ifneq ($(filter-out help clean,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help clean sbom,$(or $(MAKECMDGOALS),all)),)
 include $(DEPS)/deps.mk
 endif
 $(DEPS)/deps.mk: deploy/deps deploy/deps.lock ; @deploy/deps
 
-.PHONY: all tests test check lint integration bench demo kafka kafka-stop deps asan tsan valgrind fuzz fuzzers clean help
+.PHONY: all tests test check lint integration bench demo kafka kafka-stop deps sbom asan tsan valgrind fuzz fuzzers clean help
 .DEFAULT_GOAL := all
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
