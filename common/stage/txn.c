@@ -379,6 +379,15 @@ enum status txn_put_with(struct txn *t, const struct log_put *put, const char *h
     return OK;
 }
 
+/* What waits behind a refused record is not sent any more, and a commit would wait for it until it times out. */
+static void settle(struct txn *t)
+{
+    int64_t deadline = conf_now_ms() + CALL_MS;
+
+    while (t->refused == RD_KAFKA_RESP_ERR_NO_ERROR && rd_kafka_outq_len(t->producer) > 0 && conf_now_ms() < deadline)
+        (void)rd_kafka_flush(t->producer, 50);
+}
+
 /* Repeats while librdkafka says that the call may be resumed. NULL: done. */
 static rd_kafka_error_t *send_offsets(struct txn *t, const rd_kafka_topic_partition_list_t *offsets,
                                       const rd_kafka_consumer_group_metadata_t *group)
@@ -475,6 +484,9 @@ enum status txn_commit(struct txn *t, const rd_kafka_topic_partition_list_t *off
         if (e != NULL)
             return give_up(t, judge(t, e, "send the input offsets", err), err);
     }
+    settle(t);
+    if (t->refused != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return give_up(t, err_set(err, ERR_RETRY, "a record of this transaction was not taken"), err);
     {
         AUTO(kerror) e = end(t, rd_kafka_commit_transaction, &unknown);
 

@@ -107,7 +107,8 @@ class Reading:
         self.rows = {t: [] for t in topics}  # (key, value, partition, offset, headers)
         self.ended = set()
         self.consumer = Consumer({"bootstrap.servers": BROKERS, "group.id": "test", "isolation.level": "read_committed",
-                                  "enable.partition.eof": True, "enable.auto.commit": False, "log_level": 0})
+                                  "enable.partition.eof": True, "enable.auto.commit": False, "log_level": 0,
+                                  "fetch.wait.max.ms": 50})
         self.parts = [TopicPartition(t, p, 0) for t in topics
                       for p in self.consumer.list_topics(t, 10).topics[t].partitions]
         self.consumer.assign(self.parts)
@@ -127,13 +128,8 @@ class Reading:
     def until(self, what, enough, seconds=WAIT_S):
         """Reads until enough(self); what: in words. Then to the ends, so that there is not more than enough."""
         met = wait_for(what, lambda: enough(self.more()), seconds)
-        self.ended.clear()
-        self.consumer.assign([TopicPartition(p.topic, p.partition, self.next(p)) for p in self.parts])
         wait_for("the ends", lambda: len(self.more().ended) == len(self.parts), seconds)
         return met
-
-    def next(self, p):
-        return max([r[3] + 1 for r in self.rows[p.topic] if r[2] == p.partition], default=0)
 
     def close(self):
         self.consumer.close()
