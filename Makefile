@@ -63,7 +63,7 @@ $(TESTS) $(INTEGRATIONS) $(FUZZERS) $(BENCHES) $(TOOLS): %: %.o $(O)/libparts.a 
 	@$< >$@.log 2>&1 && touch $@ && echo '  ok   $<' || { tail -n 40 $@.log; echo '  FAIL $<'; false; }
 
 # The programs as they run on files.
-$(CHAINS:=.passed): $(O)/%.passed: % $(BINS) $(wildcard test/reference/* pipelines/*.json schemas/*)
+$(CHAINS:=.passed): $(O)/%.passed: % $(BINS) $(wildcard test/reference/* pipelines/*.json schemas/*) docs/files.md
 	@mkdir -p $(@D)
 	@BIN=$(O)/bin $< >$@.log 2>&1 && touch $@ && echo '  ok   $<' || { tail -n 40 $@.log; echo '  FAIL $<'; false; }
 

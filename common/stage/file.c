@@ -8,7 +8,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "base/log.h"
 #include "stage/file_order.h"
 #include "stage/file_topic.h"
 #include "stage/finite.h"
@@ -67,19 +66,14 @@ static size_t output_topics(const struct stage *s, const char **ret)
     return n;
 }
 
-static bool is_named(const struct stage *s, const char *topic, const char *name, size_t n)
+/* By the broker's name of the topic, or by what follows its first dot. */
+static bool is_named(const char *topic, struct view name)
 {
-    size_t prefix = strlen(s->pipeline->name);
-
-    if (strlen(topic) == n && memcmp(topic, name, n) == 0)
-        return true;
-    return strncmp(topic, s->pipeline->name, prefix) == 0 && topic[prefix] == '.' && strlen(topic + prefix + 1) == n &&
-           memcmp(topic + prefix + 1, name, n) == 0;
+    return view_eq(view_str(topic), name) || view_eq(view_str(strchr(topic, '.') + 1), name);
 }
 
 /* "TOPIC=FILE", or FILE alone for the k-th topic. The topic, or NULL; *ret_path in both cases. */
-static const char *topic_of(const struct stage *s, const char *arg, size_t k, const char *const *topics, size_t n,
-                            const char **ret_path)
+static const char *topic_of(const char *arg, size_t k, const char *const *topics, size_t n, const char **ret_path)
 {
     const char *eq = strchr(arg, '='), *slash = strchr(arg, '/');
 
@@ -88,7 +82,7 @@ static const char *topic_of(const struct stage *s, const char *arg, size_t k, co
         return k < n ? topics[k] : NULL;
     *ret_path = eq + 1;
     for (size_t i = 0; i < n; i++)
-        if (is_named(s, topics[i], arg, (size_t)(eq - arg)))
+        if (is_named(topics[i], view_of(arg, (size_t)(eq - arg))))
             return topics[i];
     return NULL;
 }
@@ -99,7 +93,7 @@ const char *stage_file(const struct stage *s, const char *topic)
     size_t needed, n = input_topics(s, topics, &needed);
 
     for (size_t k = 0; k < s->opt.n_in; k++) {
-        of = topic_of(s, s->opt.in[k], k, topics, n, &path);
+        of = topic_of(s->opt.in[k], k, topics, n, &path);
         if (of && strcmp(of, topic) == 0)
             return path;
     }
@@ -113,7 +107,7 @@ static enum status check_inputs(const struct stage *s, struct error *err)
     size_t needed, n = input_topics(s, topics, &needed), given[FILES_MAX] = {0};
 
     for (size_t k = 0; k < s->opt.n_in; k++) {
-        const char *of = topic_of(s, s->opt.in[k], k, topics, n, &path);
+        const char *of = topic_of(s->opt.in[k], k, topics, n, &path);
 
         if (of == NULL)
             return err_set(err, ERR_FATAL, "--in %s: stage %s reads no such topic", s->opt.in[k], s->def->name);
@@ -256,10 +250,10 @@ static enum status file_finish(struct log *log, struct error *err)
 static void file_close(struct log *log)
 {
     struct log_file *l = (struct log_file *)log;
-    struct error err;
+    struct error said; /* by whatever kept the loop from finishing the log itself */
 
-    if (l->n_out && file_finish(log, &err) != OK)
-        log_error("close", "reason=\"%s\"", err.text);
+    if (l->n_out)
+        (void)file_finish(log, &said);
     for (size_t i = 0; i < l->finite.stage->n_inputs; i++) {
         file_topic_close(l->in[i].file);
         file_order_done(&l->in[i].order);
@@ -301,7 +295,7 @@ static enum status open_output(struct log_file *l, size_t k, struct error *err)
     const char *topics[FILES_MAX], *path, *topic;
     size_t n = output_topics(s, topics);
 
-    topic = topic_of(s, s->opt.out[k], k, topics, n, &path);
+    topic = topic_of(s->opt.out[k], k, topics, n, &path);
     if (topic == NULL)
         return err_set(err, ERR_FATAL, "--out %s: stage %s writes no such topic", s->opt.out[k], s->def->name);
     for (size_t i = 0; i < l->n_out; i++)
