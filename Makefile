@@ -95,8 +95,9 @@ clean: ; rm -rf build/release build/asan build/tsan ## remove what was built (no
 help: ## this list
 	@sed -n 's/^\([a-z -]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-# build/deps/deps.mk says how to link with the libraries of build/deps; where it is missing or old, it is made first.
-ifneq ($(filter-out help clean sbom,$(or $(MAKECMDGOALS),all)),)
+# build/deps/deps.mk says how to link with the libraries of build/deps; where it is missing or old, it is made first,
+# but for goals that build nothing, or after they have asked for more than it.
+ifneq ($(filter-out help clean sbom deps kafka kafka-stop lint check demo,$(or $(MAKECMDGOALS),all)),)
 include $(DEPS)/deps.mk
 endif
 $(DEPS)/deps.mk: deploy/deps deploy/deps.lock ; @deploy/deps
