@@ -68,7 +68,7 @@ $(CHAINS:=.passed): $(O)/%.passed: % $(BINS) $(wildcard test/reference/* pipelin
 	@BIN=$(O)/bin $< >$@.log 2>&1 && touch $@ && echo '  ok   $<' || { tail -n 40 $@.log; echo '  FAIL $<'; false; }
 
 check: ; @test/check ## every test, a real Kafka included; ends with `N passed, N failed`
-lint: ; @test/lint ## rules that no compiler checks
+lint: all ; @test/lint ## rules that no compiler checks
 integration: all tests ; @test/check integration $(TEST) ## what needs a real Kafka; TEST=name runs one
 bench: all $(BENCHES) $(TOOLS) ; @test/run_bench $(BENCH) ## print figures; BENCH=name runs one program
 demo: ; @deploy/demo ## the fraud pipeline on this machine; KEEP=1 leaves it running
@@ -97,7 +97,7 @@ help: ## this list
 
 # build/deps/deps.mk says how to link with the libraries of build/deps; where it is missing or old, it is made first,
 # but for goals that build nothing, or after they have asked for more than it.
-ifneq ($(filter-out help clean sbom deps kafka kafka-stop lint check demo,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help clean sbom deps kafka kafka-stop check demo,$(or $(MAKECMDGOALS),all)),)
 include $(DEPS)/deps.mk
 endif
 $(DEPS)/deps.mk: deploy/deps deploy/deps.lock ; @deploy/deps
