@@ -229,9 +229,11 @@ enum status changelog_restore(struct stage *s, struct task *t, struct error *err
 
         ti->committed = at[i].offset;
         if (at[i].offset >= 0 &&
-            sscanf(at[i].metadata, "{\"taken\":%" SCNd64 ",\"at\":%" SCNd64, &ti->n_taken, &progress) == 2 &&
-            progress > t->at)
-            t->at = progress; /* a stage without a changelog knows it from nowhere else */
+            sscanf(at[i].metadata, "{\"taken\":%" SCNd64 ",\"at\":%" SCNd64, &ti->n_taken, &progress) == 2) {
+            ti->committed_at = progress;
+            if (!re.found && progress > t->at)
+                t->at = progress; /* a stage without a changelog knows it from nowhere else */
+        }
         if (re.found && re.low[i] != INT64_MAX)
             from = re.low[i]; /* never above the committed offset: the lowest not taken when the checkpoint was written */
         ti->next_offset = from;

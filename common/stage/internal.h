@@ -55,6 +55,7 @@ struct task_input {
     int64_t replay_to;   /* restored: offsets below this may be replays */
     int64_t n_taken;
     int64_t committed;   /* as last committed; -1: none */
+    int64_t committed_at; /* the `at` beside it */
     bool paused;
 };
 
@@ -62,6 +63,7 @@ struct task {
     int id;
     int64_t at;
     bool idle;
+    int64_t next_at; /* as the last commit says: `at`, or more where the next record is known and waits for other tasks */
     int64_t marked_at; /* as the last marks said */
     bool marked_idle;
     struct state *state;

@@ -136,6 +136,16 @@ static enum status pass_mark(struct stage *s, struct task *t, int input, struct 
     return st;
 }
 
+/* The least `at` that the task may still bring: its next record's, where that is known. After days without an event all tasks are
+ * further behind their next records than `drift`: the one with the least of them goes on. */
+static int64_t next_at(const struct stage *s, struct task *t, int64_t now_ms)
+{
+    int input;
+    const struct pending *p = task_head(s, t, now_ms, &input);
+
+    return p && p->at > t->at ? p->at : t->at;
+}
+
 /* How far the task may go: `drift` beyond the stage's slowest that is not idle, so that readers need not hold back more. */
 static int64_t drift_limit(const struct stage *s, const struct task *t, int64_t now_ms)
 {
@@ -143,9 +153,15 @@ static int64_t drift_limit(const struct stage *s, const struct task *t, int64_t 
 
     if (!s->rekeys)
         return INT64_MAX;
-    for (size_t i = 0; i < s->n_tasks; i++)
-        if (s->tasks[i] != t && s->tasks[i]->at < slowest && !task_idle(s, s->tasks[i], now_ms))
-            slowest = s->tasks[i]->at;
+    for (size_t i = 0; i < s->n_tasks; i++) {
+        struct task *other = s->tasks[i];
+
+        if (other != t && other->at < slowest && !task_idle(s, other, now_ms)) {
+            int64_t at = next_at(s, other, now_ms);
+
+            slowest = at < slowest ? at : slowest;
+        }
+    }
     if (slowest == INT64_MIN || slowest > INT64_MAX - s->def->drift_ms)
         return slowest;
     return slowest + s->def->drift_ms;
@@ -187,6 +203,7 @@ static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, si
             break; /* its first record alone: then the others know where it stands */
         if (!p->replay && t->at != INT64_MIN && p->at > t->at && p->at > limit) {
             s->held = true;
+            s->turn_changed |= t->next_at != p->at && s->n_tasks < (size_t)s->n_tasks_all; /* the others must hear of it */
             break;
         }
         if (s->worker->limit && !s->finite && p->task != CHANNEL_FOREIGN && p->at >= s->worker->limit(s->ctx, t->id, p->at))
@@ -293,29 +310,37 @@ static void tell_lag(struct stage *s, int64_t now_ms)
     metrics_set(&s->metrics, METRIC_LAG, lag);
 }
 
-static size_t collect_positions(struct stage *s, struct log_position *at)
+static size_t collect_positions(struct stage *s, struct log_position *at, int64_t now_ms)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < s->n_tasks; i++)
-        for (size_t k = 0; k < s->n_inputs; k++) {
-            struct task_input *ti = &s->tasks[i]->inputs[k];
-            int64_t low = task_low(s->tasks[i], k);
+    for (size_t i = 0; i < s->n_tasks; i++) {
+        struct task *t = s->tasks[i];
 
-            if (low <= ti->committed || low < 0)
+        t->next_at = s->rekeys ? next_at(s, t, now_ms) : t->at;
+        for (size_t k = 0; k < s->n_inputs; k++) {
+            struct task_input *ti = &t->inputs[k];
+            int64_t low = task_low(t, k);
+
+            if (low < ti->committed || low < 0 || (low == ti->committed && t->next_at == ti->committed_at))
                 continue; /* replayed records lie below what is committed */
-            at[n] = (struct log_position){.input = (int)k, .partition = s->tasks[i]->id, .offset = low};
+            at[n] = (struct log_position){.input = (int)k, .partition = t->id, .offset = low};
             snprintf(at[n].metadata, sizeof(at[n].metadata), "{\"taken\":%" PRId64 ",\"at\":%" PRId64 "}", ti->n_taken,
-                     s->tasks[i]->at);
+                     t->next_at);
             n++;
         }
+    }
     return n;
 }
 
 static void committed(struct stage *s, const struct log_position *at, size_t n, int64_t now_ms)
 {
-    for (size_t i = 0; i < n; i++)
-        task_of(s, at[i].partition)->inputs[at[i].input].committed = at[i].offset;
+    for (size_t i = 0; i < n; i++) {
+        struct task *t = task_of(s, at[i].partition);
+
+        t->inputs[at[i].input].committed = at[i].offset;
+        t->inputs[at[i].input].committed_at = t->next_at;
+    }
     output_forget(s);
     s->commit++;
     s->committed_ms = now_ms;
@@ -343,7 +368,7 @@ static enum status commit(struct stage *s, int64_t now_ms, struct error *err)
         if (s->stateful && t->changed && changelog_write(s, t, err) != OK)
             return err->status;
     }
-    n = collect_positions(s, at);
+    n = collect_positions(s, at, now_ms);
     clock_gettime(CLOCK_MONOTONIC, &a);
     while ((st = s->log->ops->commit(s->log, at, n, &unmoved, err)) == ERR_RETRY && unmoved) {
         metrics_add(&s->metrics, METRIC_COMMITS, COMMIT_ABORTED, 1);
