@@ -1,10 +1,12 @@
 #include "stage/models.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -53,13 +55,22 @@ static enum status make_folder(const char *path, struct error *err)
 enum status models_keys_make(struct error *err)
 {
     char folder[PATH_MAX], secret[PATH_MAX], trusted[PATH_MAX];
+    enum status st = OK;
+    int lock;
 
     models_key_path("", folder, sizeof(folder));
     models_key_path("secret", secret, sizeof(secret));
     models_key_path("trusted", trusted, sizeof(trusted));
-    if (access(secret, F_OK) == 0)
-        return OK;
-    return make_folder(folder, err) == OK ? sign_key_make(secret, trusted, err) : err->status;
+    if (make_folder(folder, err) != OK)
+        return err->status;
+    lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* two commands at once make one key, and both see it whole */
+    if (lock < 0 || flock(lock, LOCK_EX) != 0)
+        st = err_set(err, ERR_FATAL, "lock the folder %s: %s", folder, strerror(errno));
+    else if (access(secret, F_OK) != 0)
+        st = sign_key_make(secret, trusted, err);
+    if (lock >= 0)
+        close(lock);
+    return st;
 }
 
 static enum status add_framed(struct models *m, struct view key, struct view value, struct error *err)
