@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "test/bench/figure.h"
 #include "wire/avro.h"
 #include "wire/plan.h"
 
@@ -66,8 +67,8 @@ int main(void)
                 return 1;
     }
     t2 = now_s();
-    printf("decode_ns_per_field %.2f\nencode_ns_per_field %.2f\n", (t1 - t0) * 1e9 / ROWS / ROUNDS / N_FIELDS,
-           (t2 - t1) * 1e9 / ROWS / ROUNDS / N_FIELDS);
+    figure("decode", "decode_per_field", (t1 - t0) * 1e9 / ROWS / ROUNDS / N_FIELDS, "ns");
+    figure("decode", "encode_per_field", (t2 - t1) * 1e9 / ROWS / ROUNDS / N_FIELDS, "ns");
     bytes_done(&text);
     bytes_done(&body);
     bytes_done(&out);

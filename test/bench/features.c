@@ -8,10 +8,10 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "feature/feature.h"
+#include "test/bench/figure.h"
 
 #define DEFAULT_CSV "../shared/data/fraud/handbook_tx.csv.zst"
 #define WEEK_MS ((int64_t)7 * 86400000)
@@ -198,20 +198,6 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static void figure(const char *name, double value, const char *unit)
-{
-    FILE *out;
-
-    printf("%s %.0f %s\n", name, value, unit);
-    mkdir("build", 0777);
-    mkdir("build/bench", 0777);
-    out = fopen("build/bench/features.jsonl", "a");
-    if (out == NULL)
-        return;
-    fprintf(out, "{\"bench\":\"features\",\"name\":\"%s\",\"value\":%.0f,\"unit\":\"%s\"}\n", name, value, unit);
-    fclose(out);
-}
-
 int main(int argc, char **argv)
 {
     const char *path = argc > 1 ? argv[1] : DEFAULT_CSV;
@@ -247,9 +233,9 @@ int main(int argc, char **argv)
         n_bad += run_batch(&customer, &terminal, rows, from, to, &a, reference);
     }
     if (reference == NULL)
-        figure("features_mem_per_s", (double)n / (seconds() - began), "1/s");
-    figure("features_customer_key_bytes", (double)state_bytes(customer.state) / (double)state_n_keys(customer.state), "B");
-    figure("features_terminal_key_bytes", (double)state_bytes(terminal.state) / (double)state_n_keys(terminal.state), "B");
+        figure("features", "features_mem_per_s", (double)n / (seconds() - began), "1/s");
+    figure("features", "features_customer_key_bytes", (double)state_bytes(customer.state) / (double)state_n_keys(customer.state), "B");
+    figure("features", "features_terminal_key_bytes", (double)state_bytes(terminal.state) / (double)state_n_keys(terminal.state), "B");
     for (size_t i = 1; i < n; i++)
         equal += rows[i].event_ms == rows[i - 1].event_ms;
     if (reference != NULL)

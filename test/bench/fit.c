@@ -4,12 +4,12 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "base/arena.h"
 #include "base/rand.h"
 #include "model/booster.h"
+#include "test/bench/figure.h"
 
 #define FEATURES 15
 
@@ -21,19 +21,6 @@ static double seconds(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static void figure(const char *name, double value, const char *unit)
-{
-    FILE *out;
-
-    printf("%s %.2f %s\n", name, value, unit);
-    (void)mkdir("build/bench", 0777);
-    out = fopen("build/bench/fit.jsonl", "a");
-    if (out == NULL)
-        return;
-    fprintf(out, "{\"bench\":\"fit\",\"name\":\"%s\",\"value\":%.4f,\"unit\":\"%s\"}\n", name, value, unit);
-    fclose(out);
 }
 
 /* An amount to the cent, two flags, counts, means, risks; one in a hundred is a fraud, three of four of which show. */
@@ -82,9 +69,9 @@ static double fit_seconds(size_t n, const char *nthread)
 
 int main(void)
 {
-    figure("fit_200k_s", fit_seconds(200000, "1"), "s");
-    figure("fit_200k_2_threads_s", fit_seconds(200000, "2"), "s");
-    figure("fit_10k_s", fit_seconds(10000, "1"), "s");
-    figure("fit_10k_2_threads_s", fit_seconds(10000, "2"), "s");
+    figure("fit", "fit_200k_s", fit_seconds(200000, "1"), "s");
+    figure("fit", "fit_200k_2_threads_s", fit_seconds(200000, "2"), "s");
+    figure("fit", "fit_10k_s", fit_seconds(10000, "1"), "s");
+    figure("fit", "fit_10k_2_threads_s", fit_seconds(10000, "2"), "s");
     return 0;
 }
