@@ -12,8 +12,6 @@
 #include "stage/finite.h"
 #include "stage/kafka.h"
 
-#define SLACK_MS ((int64_t)24 * 3600 * 1000) /* upstream tasks are never so far apart, and no lateness is so long by default */
-
 struct range_input {
     struct reader *reader;
     int64_t *to; /* end of what is read, per partition */
@@ -158,7 +156,7 @@ static enum status open_input(struct log_range *l, size_t i, struct error *err)
     struct stage *s = l->finite.stage;
     const struct topic *t = s->inputs[i].topic;
     const struct reader_span span = {s->worker->stateless_order ? s->opt.from_ms : INT64_MIN, s->opt.to_ms,
-                                     SLACK_MS + t->lateness_ms};
+                                     pipeline_drift(s->pipeline, t) + t->lateness_ms};
     struct probing probing = {s, (int)i};
     int n = s->n_tasks_all;
     int64_t *from = arena_alloc(s->pipeline->arena, (size_t)n * sizeof(*from));

@@ -190,8 +190,8 @@ static enum status sort_out(rd_kafka_t *client, const char *brokers, const struc
     return s;
 }
 
-enum status kafka_topics_ensure(const char *brokers, const struct pipeline *p, const struct topic_spec *specs, size_t n,
-                                struct error *err)
+static enum status settle(const char *brokers, const struct pipeline *p, const struct topic_spec *specs, size_t n, bool make,
+                          struct error *err)
 {
     const struct topic_spec **missing = xcalloc(n + 1, sizeof(*missing));
     size_t n_missing = 0;
@@ -201,7 +201,8 @@ enum status kafka_topics_ensure(const char *brokers, const struct pipeline *p, c
     if (s == OK)
         s = sort_out(client, brokers, specs, n, missing, &n_missing, err);
     if (s == OK && n_missing > 0)
-        s = create(client, brokers, missing, n_missing, err);
+        s = make ? create(client, brokers, missing, n_missing, err)
+                 : err_set(err, ERR_FATAL, "topic %s does not exist at %s: make it with `millrace up`", missing[0]->name, brokers);
     for (size_t i = 0; s == OK && i < n_missing; i++)
         s = await(client, brokers, missing[i], err);
     if (client != NULL)
@@ -210,20 +211,14 @@ enum status kafka_topics_ensure(const char *brokers, const struct pipeline *p, c
     return s;
 }
 
+enum status kafka_topics_ensure(const char *brokers, const struct pipeline *p, const struct topic_spec *specs, size_t n,
+                                struct error *err)
+{
+    return settle(brokers, p, specs, n, /* make= */ true, err);
+}
+
 enum status kafka_topics_check(const char *brokers, const struct pipeline *p, const struct topic_spec *specs, size_t n,
                                struct error *err)
 {
-    const struct topic_spec **missing = xcalloc(n + 1, sizeof(*missing));
-    size_t n_missing = 0;
-    rd_kafka_t *client = NULL;
-    enum status s = conf_asker(brokers, p, &client, err);
-
-    if (s == OK)
-        s = sort_out(client, brokers, specs, n, missing, &n_missing, err);
-    if (s == OK && n_missing > 0)
-        s = err_set(err, ERR_FATAL, "topic %s does not exist at %s: make it with `millrace up`", missing[0]->name, brokers);
-    if (client != NULL)
-        rd_kafka_destroy(client);
-    free(missing);
-    return s;
+    return settle(brokers, p, specs, n, /* make= */ false, err);
 }

@@ -5,6 +5,18 @@
 
 #include "wiring/load.h"
 
+int64_t pipeline_drift(const struct pipeline *p, const struct topic *t)
+{
+    while (t->writer >= 0) {
+        const struct stage_def *s = &p->stages[t->writer];
+
+        if (strcmp(s->worker, "score") != 0)
+            return s->drift_ms;
+        t = &p->topics[s->from[0]];
+    }
+    return 0;
+}
+
 struct topic *pipeline_topic(const struct pipeline *p, const char *name)
 {
     for (size_t i = 0; i < p->n_topics; i++)

@@ -72,6 +72,9 @@ struct pipeline {
 enum status pipeline_load(const char *path, struct pipeline **ret_pipeline, struct bytes *ret_faults, struct error *err);
 void pipeline_free(struct pipeline *p);
 struct stage_def *pipeline_stage(const struct pipeline *p, const char *name); /* NULL: none; see nearest_name */
+/* How far apart in `at` neighbours in a partition of the topic may be: `drift` of the last stage before it that has an order
+ * of its own (score keeps its input's); 0 for a topic from outside. */
+int64_t pipeline_drift(const struct pipeline *p, const struct topic *t);
 struct topic *pipeline_topic(const struct pipeline *p, const char *name);     /* short or broker name */
 /* A shared contract ("State", "DeadLetter", "Lineage") from the pipeline's folder of schemas; the caller frees it. */
 enum status pipeline_schema(const struct pipeline *p, const char *name, struct schema **ret_schema, struct error *err);

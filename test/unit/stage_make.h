@@ -8,6 +8,18 @@
 
 #include "stage/internal.h"
 
+/* A stage and what its callbacks are called with, from one batch to the next. */
+struct bench {
+    struct stage *s;
+    void *ctx;
+    struct state *state;
+    struct arena arena;
+    struct batch cols;
+    struct rows in;
+    struct out out;
+    int64_t at; /* the task's progress, where a test keeps it */
+};
+
 /* json: the pipeline's inside, without its braces. Its schemas are the project's. */
 static struct stage *stage_make(const char *json, const char *stage)
 {

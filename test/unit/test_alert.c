@@ -20,16 +20,6 @@
 static const char two_rules[] = STAGE("{\"name\": \"high\", \"when\": \"score >= 0.9\", \"severity\": \"high\", \"key\": \"customer_id\","
                                       " \"cooldown\": \"1h\"}, {\"name\": \"large\", \"when\": \"amount > 220\", \"severity\": \"low\"}");
 
-struct bench {
-    struct stage *s;
-    void *ctx;
-    struct state *state;
-    struct arena arena;
-    struct batch cols;
-    struct rows in;
-    struct out out;
-};
-
 static void begin(struct bench *b, const char *json)
 {
     struct error err;

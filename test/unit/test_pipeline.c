@@ -164,6 +164,9 @@ static void outputs_inherit_partitions_time_and_marks(void **state)
         assert_int_equal(t->ordered, strcmp(t->name, "alarms") != 0);
     }
     assert_int_equal(pipeline_topic(p, "ratings")->writer, pipeline_stage(p, "rate") - p->stages);
+    assert_int_equal(pipeline_drift(p, pipeline_topic(p, "truths")), 0);
+    assert_int_equal(pipeline_drift(p, pipeline_topic(p, "usage")), INT64_C(86400000));
+    assert_int_equal(pipeline_drift(p, pipeline_topic(p, "ratings")), INT64_C(172800000)); /* score keeps its input's */
     assert_int_equal(p->n_kafka, 4);
     assert_string_equal(p->kafka[1].value, "30000");
     assert_string_equal(p->kafka[2].value, "0.5");

@@ -25,17 +25,6 @@ static const char pipeline[] =
     "\"features\": {\"n\": {\"count\": \"payments\", \"over\": [\"1h\"]}, \"mean\": {\"mean\": \"amount\", \"over\": [\"1h\"]},"
     "\"frauds\": {\"count\": \"labels\", \"over\": [\"2h\"]}, \"share\": \"frauds_2h / n_1h\"}}}";
 
-struct bench {
-    struct stage *s;
-    void *ctx;
-    struct state *state;
-    struct arena arena;
-    struct batch cols;
-    struct rows in;
-    struct out out;
-    int64_t at;
-};
-
 static void begin(struct bench *b)
 {
     struct error err;

@@ -132,8 +132,7 @@ typedef enum status scan_fn(struct scan *s, const struct reader_msg *m, void *ct
 
 static enum status scan_range(struct scan *s, int64_t from_ms, int64_t to_ms, scan_fn *each, void *ctx, struct error *err)
 {
-    int64_t drift = s->topic->writer < 0 ? 0 : s->job->pipeline->stages[s->topic->writer].drift_ms;
-    const struct reader_span span = {from_ms, to_ms, drift + s->topic->lateness_ms};
+    const struct reader_span span = {from_ms, to_ms, pipeline_drift(s->job->pipeline, s->topic) + s->topic->lateness_ms};
     const char *topic = s->topic->broker_name;
     int64_t from[PARTITIONS_MAX], to[PARTITIONS_MAX];
     bool end = false;
