@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "stage/kafka.h"
+#include "kafka/kafka.h"
 #include "wiring/pipeline.h"
 
 #define EXIT_CALL 2

@@ -12,12 +12,12 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cli/cli.h"
-#include "stage/models.h"
 #include "ops/signals.h"
+#include "stage/models.h"
 #include "wire/text.h"
 
 #define BACKOFF_MS_MIN 200
@@ -46,14 +46,6 @@ struct up {
     size_t lines_shown;
 };
 
-static int64_t now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static void run_child(const struct up *u, const struct child *c)
 {
     char path[PATH_MAX];
@@ -80,13 +72,13 @@ static void start_child(struct up *u, struct child *c)
     (void)unlink(c->http_file);
     c->last = (struct scrape){0};
     c->pid = fork();
-    c->started_ms = now_ms();
+    c->started_ms = clock_mono_ms();
     if (c->pid == 0)
         run_child(u, c);
     if (c->pid < 0) {
         fprintf(stderr, "millrace up: start %s: %s\n", c->name, strerror(errno));
         c->pid = 0;
-        c->again_ms = now_ms() + BACKOFF_MS_MAX;
+        c->again_ms = clock_mono_ms() + BACKOFF_MS_MAX;
     }
 }
 
@@ -109,7 +101,7 @@ static void last_line(const char *path, char *ret, size_t cap)
 static void child_ended(struct child *c, int status)
 {
     char line[1200];
-    int64_t now = now_ms();
+    int64_t now = clock_mono_ms();
 
     c->pid = 0;
     last_line(c->log, line, sizeof(line));
@@ -149,7 +141,7 @@ static void reap(struct up *u, bool stopping)
 
 static void look(struct child *c)
 {
-    int64_t now = now_ms();
+    int64_t now = clock_mono_ms();
     double before = c->last.taken;
 
     scrape_worker(c->http_file, &c->last);
@@ -186,7 +178,7 @@ static void show(struct up *u)
 
 static void stop_all(struct up *u)
 {
-    int64_t deadline = now_ms() + STOP_MS;
+    int64_t deadline = clock_mono_ms() + STOP_MS;
     bool any = true;
 
     for (size_t i = 0; i < u->n; i++)
@@ -199,7 +191,7 @@ static void stop_all(struct up *u)
             if (u->children[i].pid == 0)
                 continue;
             any = true;
-            if (now_ms() > deadline)
+            if (clock_mono_ms() > deadline)
                 kill(u->children[i].pid, SIGKILL);
         }
         if (any)
@@ -218,11 +210,11 @@ static void watch(struct up *u)
         for (size_t i = 0; i < u->n; i++) {
             struct child *c = &u->children[i];
 
-            if (c->pid == 0 && !c->refused && now_ms() >= c->again_ms && !signals_stopping())
+            if (c->pid == 0 && !c->refused && clock_mono_ms() >= c->again_ms && !signals_stopping())
                 start_child(u, c);
         }
-        if (now_ms() - shown >= every && !signals_stopping()) {
-            shown = now_ms();
+        if (clock_mono_ms() - shown >= every && !signals_stopping()) {
+            shown = clock_mono_ms();
             show(u);
         }
     }

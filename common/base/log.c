@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 static char process_name[256] = "millrace";
 
 void log_name(const char *name)
@@ -54,11 +55,8 @@ DEFINE_LEVEL(error)
 
 bool log_every_ms(int64_t *last, int64_t ms)
 {
-    struct timespec now;
-    int64_t now_ms;
+    int64_t now_ms = clock_mono_ms() + 1;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + 1;
     if (*last != 0 && now_ms - *last < ms)
         return false;
     *last = now_ms;

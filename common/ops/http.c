@@ -14,10 +14,10 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "ops/listen.h"
 
 #define TEXT "text/plain; charset=utf-8"
@@ -56,14 +56,6 @@ struct ops {
     pthread_t thread;
     int stop_fd, port;
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* --- answers --- */
 
@@ -113,7 +105,7 @@ static enum MHD_Result get_metrics(struct ops *ops, struct MHD_Connection *c)
 static enum MHD_Result get_live(struct ops *ops, struct MHD_Connection *c)
 {
     int64_t beat_ms = atomic_load_explicit(&ops->beat_ms, memory_order_relaxed);
-    int64_t still_ms = beat_ms ? now_ms() - beat_ms : 0;
+    int64_t still_ms = beat_ms ? clock_mono_ms() - beat_ms : 0;
     struct bytes b = BYTES_EMPTY;
 
     if (beat_ms == 0 || still_ms <= ops->limits.beat_ms_max)
@@ -306,7 +298,7 @@ static void on_completed(void *arg, struct MHD_Connection *c, void **slot,
         return;
     conn->n_answered++;
     conn->in_request = conn->answering = false;
-    conn->deadline_ms = now_ms() + ops->limits.request_ms_max;
+    conn->deadline_ms = clock_mono_ms() + ops->limits.request_ms_max;
 }
 
 static void on_connection(void *arg, struct MHD_Connection *c, void **slot,
@@ -318,7 +310,7 @@ static void on_connection(void *arg, struct MHD_Connection *c, void **slot,
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         conn = xcalloc(1, sizeof(*conn));
         conn->fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-        conn->deadline_ms = now_ms() + ops->limits.request_ms_max;
+        conn->deadline_ms = clock_mono_ms() + ops->limits.request_ms_max;
         conn->next = ops->conns;
         conn->link = &ops->conns;
         if (conn->next)
@@ -349,7 +341,7 @@ static bool has_hung_up(const struct conn *c)
 static int64_t sweep(struct ops *ops)
 {
     static const char late[] = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    int64_t now = now_ms(), next = now + WAIT_MS_MAX;
+    int64_t now = clock_mono_ms(), next = now + WAIT_MS_MAX;
 
     for (struct conn *c = ops->conns; c; c = c->next) {
         if (c->deadline_ms == INT64_MAX)
@@ -533,5 +525,5 @@ bool ops_is_ready(struct ops *ops, char *ret_reason, size_t cap)
 
 void ops_beat(struct ops *ops)
 {
-    atomic_store_explicit(&ops->beat_ms, now_ms(), memory_order_relaxed);
+    atomic_store_explicit(&ops->beat_ms, clock_mono_ms(), memory_order_relaxed);
 }

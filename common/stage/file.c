@@ -8,10 +8,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "kafka/kafka.h"
 #include "stage/file_order.h"
 #include "stage/file_topic.h"
 #include "stage/finite.h"
-#include "stage/kafka.h"
 #include "wire/container.h"
 #include "wire/frame.h"
 #include "wire/keyed.h"

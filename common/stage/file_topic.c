@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
-#include "stage/kafka.h"
+#include "kafka/kafka.h"
 #include "wire/container.h"
 #include "wire/plan.h"
 

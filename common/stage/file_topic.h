@@ -9,7 +9,7 @@
 #ifndef STAGE_FILE_TOPIC_H
 #define STAGE_FILE_TOPIC_H
 
-#include "stage/log.h"
+#include "kafka/log.h"
 #include "wire/registry.h"
 #include "wiring/pipeline.h"
 

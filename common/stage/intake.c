@@ -2,11 +2,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "kafka/kafka.h"
 #include "stage/internal.h"
-#include "stage/kafka.h"
 #include "wire/frame.h"
 
 #define SCHEMA_WAIT_MS 5000
@@ -97,22 +97,21 @@ static const struct schema *known_schema(struct stage *s, const struct frame *f)
  */
 static const struct schema *find_schema(struct stage *s, const struct frame *f, int64_t arrival_ms)
 {
-    const struct timespec pause = {0, 100 * 1000 * 1000};
     const struct schema *schema = known_schema(s, f);
-    int64_t began = stage_wall_ms(), now = began;
+    int64_t began = clock_wall_ms(), now = began;
     bool wait = began - s->schema_awaited_ms > SCHEMA_AWAIT_EVERY_MS;
     struct error err;
 
     if (schema || s->is_file || (arrival_ms >= 0 && s->schemas_looked_ms > arrival_ms + SCHEMA_WAIT_MS))
         return schema;
-    for (;; now = stage_wall_ms()) {
+    for (;; now = clock_wall_ms()) {
         s->schemas_looked_ms = now;
         if (schema_feed_look(s->schemas, s->registry, &err) != OK)
             log_warn("schemas", "reason=\"%s\"", err.text);
         schema = known_schema(s, f);
         if (schema || !wait || now - began > SCHEMA_WAIT_MS)
             break;
-        nanosleep(&pause, NULL);
+        clock_nap_ms(100);
     }
     if (wait && schema == NULL)
         s->schema_awaited_ms = now;

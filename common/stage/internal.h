@@ -15,9 +15,9 @@
 #ifndef STAGE_INTERNAL_H
 #define STAGE_INTERNAL_H
 
+#include "kafka/kafka.h"
+#include "kafka/log.h"
 #include "ops/http.h"
-#include "stage/kafka.h"
-#include "stage/log.h"
 #include "stage/merge.h"
 #include "stage/stage.h"
 

@@ -2,12 +2,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "kafka/kafka.h"
 #include "ops/signals.h"
 #include "stage/internal.h"
-#include "stage/kafka.h"
 
 #define PENDING_PAUSE 20000  /* records held back of one partition: stop fetching it */
 #define PENDING_RESUME 5000
@@ -354,7 +354,7 @@ static void committed(struct stage *s, const struct log_position *at, size_t n, 
 static enum status commit(struct stage *s, int64_t now_ms, struct error *err)
 {
     struct log_position *at = arena_alloc(&s->scratch, (s->n_tasks * s->n_inputs + 1) * sizeof(*at));
-    struct timespec a, b;
+    int64_t begun_us;
     enum status st;
     bool unmoved = false;
     size_t n;
@@ -369,7 +369,7 @@ static enum status commit(struct stage *s, int64_t now_ms, struct error *err)
             return err->status;
     }
     n = collect_positions(s, at, now_ms);
-    clock_gettime(CLOCK_MONOTONIC, &a);
+    begun_us = clock_mono_us();
     while ((st = s->log->ops->commit(s->log, at, n, &unmoved, err)) == ERR_RETRY && unmoved) {
         metrics_add(&s->metrics, METRIC_COMMITS, COMMIT_ABORTED, 1);
         log_warn("commit_again", "reason=\"%s\" records=%zu", err->text, s->n_kept);
@@ -378,10 +378,8 @@ static enum status commit(struct stage *s, int64_t now_ms, struct error *err)
     }
     if (st != OK)
         return st;
-    clock_gettime(CLOCK_MONOTONIC, &b);
     metrics_add(&s->metrics, METRIC_COMMITS, COMMIT_COMMITTED, 1);
-    metrics_observe(&s->metrics, METRIC_COMMIT_DURATION,
-                    (b.tv_sec - a.tv_sec) * 1000000 + (b.tv_nsec - a.tv_nsec) / 1000);
+    metrics_observe(&s->metrics, METRIC_COMMIT_DURATION, clock_mono_us() - begun_us);
     committed(s, at, n, now_ms);
     arena_reset(&s->scratch);
     tell_progress(s);
@@ -435,7 +433,7 @@ static enum status take(struct stage *s, int timeout_ms, struct error *err)
         return err->status;
     if (a.changed && assign(s, &a, err) != OK)
         return err->status;
-    now_ms = stage_wall_ms();
+    now_ms = clock_wall_ms();
     for (size_t i = 0; i < n; i++)
         if (intake_record(s, &s->taken[i], now_ms, err) != OK)
             return err->status;
@@ -459,7 +457,7 @@ static enum status turn(struct stage *s, size_t *n, struct error *err)
     /* With work at hand only look; else wait for records, at most until the next commit may be due. */
     if (take(s, *n ? 0 : 10, err) != OK)
         return err->status;
-    now_ms = stage_wall_ms();
+    now_ms = clock_wall_ms();
     if (s->worker->turn && s->worker->turn(s->ctx, s, err) != OK)
         return err->status;
     *n = 0;
@@ -474,14 +472,13 @@ static enum status turn(struct stage *s, size_t *n, struct error *err)
 /* From the log again, as after a restart: memory may be ahead of what was committed. */
 static enum status recover(struct stage *s, struct error *err)
 {
-    const struct timespec back_off = {0, 200 * 1000 * 1000};
     enum status st;
 
     do {
         log_warn("retry", "reason=\"%s\"", err->text);
         ops_ready(s->ops, false, "%s", err->text);
         ops_beat(s->ops);
-        nanosleep(&back_off, NULL);
+        clock_nap_ms(200);
         st = restore_tasks(s, err);
     } while (st == ERR_RETRY && !signals_stopping());
     return st;
@@ -501,7 +498,7 @@ enum status loop_run(struct stage *s, struct error *err)
         if (st != OK)
             return st;
     }
-    if (commit(s, stage_wall_ms(), err) != OK)
+    if (commit(s, clock_wall_ms(), err) != OK)
         return err->status;
     if (s->is_file && s->worker->finish && all_ended(s) && s->worker->finish(s->ctx, s, err) != OK)
         return err->status;

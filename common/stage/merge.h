@@ -12,7 +12,7 @@
 #ifndef STAGE_MERGE_H
 #define STAGE_MERGE_H
 
-#include "stage/log.h"
+#include "kafka/log.h"
 #include "stage/mark.h"
 
 #define CHANNEL_FOREIGN (-1) /* records that no upstream task can have written: released at once, dead-lettered */

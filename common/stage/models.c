@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "stage/kafka.h"
+#include "kafka/kafka.h"
 #include "wire/container.h"
 #include "wire/frame.h"
 #include "wire/keyed.h"

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "kafka/kafka.h"
 #include "stage/internal.h"
-#include "stage/kafka.h"
 #include "wire/avro.h"
 #include "wire/frame.h"
 

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "kafka/kafka.h"
 #include "stage/finite.h"
-#include "stage/kafka.h"
 
 struct range_input {
     struct reader *reader;

@@ -5,22 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "kafka/kafka.h"
+#include "kafka/log_kafka.h"
 #include "ops/signals.h"
 #include "stage/internal.h"
-#include "stage/kafka.h"
-#include "stage/log_kafka.h"
 #include "wire/frame.h"
-
-int64_t stage_wall_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 const struct pipeline *stage_pipeline(const struct stage *s)
 {
@@ -103,7 +95,7 @@ static enum status register_schemas(struct stage *s, struct error *err)
     }
     if (s->is_file)
         return OK;
-    s->schemas_looked_ms = stage_wall_ms();
+    s->schemas_looked_ms = clock_wall_ms();
     if (schema_feed_new(s->opt.brokers, s->pipeline, &s->schemas, err) != OK)
         return err->status;
     return schema_feed_look(s->schemas, s->registry, err);
@@ -190,7 +182,7 @@ static enum status start(struct stage *s, struct error *err)
     if (!s->finite && check_topics(s, err) != OK)
         return err->status;
     s->at_min_told = INT64_MIN;
-    s->committed_ms = stage_wall_ms();
+    s->committed_ms = clock_wall_ms();
     if (s->n_inputs == 0)
         return OK;
     if (s->is_file)
@@ -203,12 +195,10 @@ static enum status start(struct stage *s, struct error *err)
 /* A stage without inputs (ingest without a source): its port answers until it is stopped. */
 static void serve(struct stage *s)
 {
-    const struct timespec nap = {0, 100 * 1000 * 1000};
-
     ops_ready(s->ops, true, "no source of its own: publish with `millrace publish`");
     while (!signals_stopping()) {
         ops_beat(s->ops);
-        nanosleep(&nap, NULL);
+        clock_nap_ms(100);
     }
 }
 

@@ -83,7 +83,4 @@ void stage_want(struct stage *s, size_t input, const char *name, enum col_type t
 enum status stage_put(struct stage *s, const char *topic, struct view key, const struct schema *schema,
                       struct view body, struct error *err);
 
-/* Unix wall clock, only for the named exceptions (model.wait) and for `created` fields. */
-int64_t stage_wall_ms(void);
-
 #endif

@@ -13,7 +13,7 @@
 
 #include "base/arena.h"
 #include "base/rand.h"
-#include "stage/kafka.h"
+#include "kafka/kafka.h"
 #include "wire/avro.h"
 #include "wire/container.h"
 #include "wire/frame.h"

@@ -10,9 +10,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "stage/kafka.h"
-#include "stage/log_kafka.h"
-#include "stage/txn.h"
+#include "base/clock.h"
+#include "kafka/kafka.h"
+#include "kafka/log_kafka.h"
+#include "kafka/txn.h"
 
 #define N 1000
 #define PARTITIONS 2
@@ -256,9 +257,9 @@ static void a_restore_reads_past_a_dead_writers_open_transaction(void **state)
     must(txn_new(kafka_brokers(NULL), NULL, id, &live, &err), &err);
     must(txn_put(dead, &put, &err), &err);
     {   /* the record must be at the broker, not only queued: a second one is awaited by its size in the end offset */
-        int64_t end = 0, deadline = conf_now_ms() + 8000;
+        int64_t end = 0, deadline = clock_mono_ms() + 8000;
 
-        while (end < 1 && conf_now_ms() < deadline)
+        while (end < 1 && clock_mono_ms() < deadline)
             ends_of(changelog, 1, &end);
         assert_int_equal(end, 1);
     }

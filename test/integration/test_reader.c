@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "base/rand.h"
-#include "stage/conf.h"
-#include "stage/kafka.h"
+#include "kafka/conf.h"
+#include "kafka/kafka.h"
 
 #define PARTITIONS 4
 #define TRANSACTIONS 40

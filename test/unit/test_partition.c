@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "stage/kafka.h"
+#include "kafka/kafka.h"
 
 /* org.apache.kafka.common.utils.UtilsTest.testMurmur2; here through (h & 0x7fffffff) % n as Java's partitioner. */
 static const struct {

@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
+#include "kafka/kafka.h"
 #include "ops/signals.h"
-#include "stage/kafka.h"
 #include "stage/stage.h"
 #include "wire/container.h"
 #include "wire/frame.h"
@@ -207,7 +208,7 @@ static enum status commit(struct publish *p, struct error *err)
         return err_wrap(err, "commit (run it again: it goes on where it had committed)");
     p->published += p->in_txn;
     p->in_txn = 0;
-    p->committed_ms = stage_wall_ms();
+    p->committed_ms = clock_wall_ms();
     return OK;
 }
 
@@ -232,7 +233,7 @@ static enum status put(struct publish *p, struct view body, struct error *err)
     time = p->topic->time ? batch_col(&p->row, p->topic->time) : NULL;
     if (time && (time->null[0] || time->i64[0] < p->topic->time_min_ms))
         return err_set(err, ERR_RECORD, "time: field '%s' lies before time.min", p->topic->time);
-    if (time && time->i64[0] > stage_wall_ms() + p->topic->time_ahead_ms)
+    if (time && time->i64[0] > clock_wall_ms() + p->topic->time_ahead_ms)
         return err_set(err, ERR_RECORD, "time: field '%s' lies further ahead than time.ahead", p->topic->time);
     if (key && key->null[0])
         return err_set(err, ERR_RECORD, "key: field '%s' is null", p->topic->key);
@@ -260,7 +261,7 @@ static enum status run(struct publish *p, struct error *err)
 {
     enum source_outcome o = SOURCE_RECORD;
 
-    p->committed_ms = stage_wall_ms();
+    p->committed_ms = clock_wall_ms();
     while (!signals_stopping()) {
         struct view body;
         struct error why;
@@ -287,7 +288,7 @@ static enum status run(struct publish *p, struct error *err)
         } else {
             p->in_txn++;
         }
-        if (p->in_txn >= COMMIT_RECORDS || (p->in_txn % 64 == 1 && stage_wall_ms() - p->committed_ms >= COMMIT_MS))
+        if (p->in_txn >= COMMIT_RECORDS || (p->in_txn % 64 == 1 && clock_wall_ms() - p->committed_ms >= COMMIT_MS))
             if (commit(p, err) != OK)
                 return err->status;
     }
@@ -348,7 +349,7 @@ static int publish_file(const struct publish *call, enum status *ret_st)
     struct publish *p = xcalloc(1, sizeof(*p));
     struct bytes faults = BYTES_EMPTY;
     struct error err = {0};
-    int64_t begun_ms = stage_wall_ms(), before;
+    int64_t begun_ms = clock_wall_ms(), before;
     enum status st;
     int code;
 
@@ -363,7 +364,7 @@ static int publish_file(const struct publish *call, enum status *ret_st)
         fwrite(faults.data, 1, faults.n, stderr);
     else if (st != OK)
         fprintf(stderr, "ingest: %s\n", err.text);
-    report(p, st, before, stage_wall_ms() - begun_ms);
+    report(p, st, before, clock_wall_ms() - begun_ms);
     if (st == OK && p->stopped)
         fprintf(stderr, "%s: stopped before its end%s\n", p->path, p->resumable ? "; the same call goes on from here" : "");
     code = st == OK && p->stopped ? EXIT_STOPPED : st == OK && p->refused == 0 ? 0 : p->topic == NULL ? 2 : 1;

@@ -4,8 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
-#include "stage/kafka.h"
+#include "kafka/kafka.h"
 #include "stage/models.h"
 #include "workers/score/due.h"
 #include "workers/score/score.h"
@@ -368,7 +369,7 @@ int64_t worker_limit(void *ctx, int task, int64_t at_next)
 
     if (c->models == NULL || c->pinned)
         return INT64_MAX;
-    limit = due_limit(&c->due, models_store(c->models), c->def->model, at_next, stage_wall_ms(), &gave_up);
+    limit = due_limit(&c->due, models_store(c->models), c->def->model, at_next, clock_wall_ms(), &gave_up);
     if (gave_up)
         log_warn("verdict_missing", "model=%s task=%d boundary_ms=%" PRId64 " waited_ms=%" PRId64
                  " effect=\"goes on with the model at hand\"", c->def->model, task, c->due.held, c->due.wait_ms);

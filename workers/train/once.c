@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "stage/kafka.h"
+#include "base/clock.h"
+#include "kafka/kafka.h"
 #include "stage/models.h"
 #include "wire/frame.h"
 #include "wire/text.h"
@@ -161,7 +162,7 @@ static enum status write_out(struct once *o, struct error *err)
     reader_free(reader);
     snprintf(id, sizeof(id), "%s.%s.once", o->pipeline->name, o->def->name);
     if (st != OK || writer_new(o->brokers, o->pipeline, id, &o->writer, err) != OK || look_again(o, err) != OK ||
-        publish(&o->job, models_store(o->models), o->key, &o->schemas, stage_wall_ms(), put_record, o, err) != OK ||
+        publish(&o->job, models_store(o->models), o->key, &o->schemas, clock_wall_ms(), put_record, o, err) != OK ||
         writer_commit(o->writer, err) != OK || look_again(o, err) != OK)
         return err->status;
     v = model_store_version(models_store(o->models), r->name, r->version);

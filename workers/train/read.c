@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kafka/kafka.h"
 #include "stage/file_topic.h"
-#include "stage/kafka.h"
 #include "wire/frame.h"
 #include "wire/plan.h"
 

@@ -4,8 +4,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
-#include "stage/kafka.h"
+#include "kafka/kafka.h"
 #include "stage/models.h"
 #include "workers/train/publish.h"
 #include "workers/train/read.h"
@@ -158,7 +159,7 @@ static enum status put_record(void *ctx, struct view key, const struct schema *s
 static enum status put_job(struct train *t, struct stage *s, struct error *err)
 {
     const struct job *j = t->job;
-    int64_t created_ms = stage_wall_ms();
+    int64_t created_ms = clock_wall_ms();
     struct putting putting = {t, s};
 
     if (t->put_ms == 0)
@@ -211,10 +212,10 @@ enum status train_turn(void *ctx, struct stage *s, struct error *err)
     if (t->job && t->put_ms && model_store_verdict(models_store(t->models), t->def->model, t->next)) {
         drop_job(t); /* decided, and everyone can see it */
         t->next += t->def->every_ms;
-    } else if (t->job && (t->put_ms == 0 || stage_wall_ms() - t->put_ms > AGAIN_MS)) {
+    } else if (t->job && (t->put_ms == 0 || clock_wall_ms() - t->put_ms > AGAIN_MS)) {
         return put_job(t, s, err);
     }
-    if (t->job || t->at_min == INT64_MIN || stage_wall_ms() < t->retry_ms)
+    if (t->job || t->at_min == INT64_MIN || clock_wall_ms() < t->retry_ms)
         return OK;
     if (t->next == INT64_MIN && find_next(t, s, err) != OK)
         return err->status;

@@ -1,15 +1,15 @@
-/* common/stage/conf.h */
+/* common/kafka/conf.h */
 /*
  * conf: how every client of a broker is made: addresses, the pipeline's "kafka" properties, secrets from the
  * environment, limits; and what of librdkafka's API is newer than Debian's header (the library is: deploy/deps).
  *
  * Order    our own settings, then the pipeline's "kafka" object, then MILLRACE_KAFKA_<PROPERTY> (dots as underscores,
  *          upper case): later ones win, but for what the guarantees rest on (conf_fix), which is set last.
- * Home     of librdkafka: only common/stage includes this header.
+ * Home     of librdkafka: only common/kafka includes this header.
  * Threads  a client's callbacks run on the thread that polls it.
  */
-#ifndef STAGE_CONF_H
-#define STAGE_CONF_H
+#ifndef KAFKA_CONF_H
+#define KAFKA_CONF_H
 
 #include <librdkafka/rdkafka.h>
 
@@ -81,6 +81,5 @@ enum status conf_partitions(rd_kafka_t *client, const char *brokers, const char 
 enum status conf_ends(rd_kafka_t *client, const char *brokers, const char *topic, const int *partitions, size_t n,
                       int64_t *ret_ends, struct error *err);
 
-int64_t conf_now_ms(void); /* monotonic */
 
 #endif

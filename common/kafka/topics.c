@@ -4,8 +4,9 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "stage/conf.h"
-#include "stage/kafka.h"
+#include "base/clock.h"
+#include "kafka/conf.h"
+#include "kafka/kafka.h"
 
 #define TIME_TYPE "message.timestamp.type"
 #define TIME_TYPE_WANTED "LogAppendTime"
@@ -145,7 +146,7 @@ static enum status check_configs(rd_kafka_t *client, const char *brokers, const 
 /* A topic that was just made is not known to every broker at once. */
 static enum status await(rd_kafka_t *client, const char *brokers, const struct topic_spec *spec, struct error *err)
 {
-    int64_t deadline = conf_now_ms() + START_TIMEOUT_MS;
+    int64_t deadline = clock_mono_ms() + START_TIMEOUT_MS;
     int n = 0;
 
     while (n == 0) {
@@ -153,7 +154,7 @@ static enum status await(rd_kafka_t *client, const char *brokers, const struct t
 
         if (s != OK)
             return s;
-        if (n == 0 && conf_now_ms() > deadline)
+        if (n == 0 && clock_mono_ms() > deadline)
             return err_set(err, ERR_FATAL, "topic %s was made but does not appear at %s", spec->name, brokers);
     }
     return OK;

@@ -1,4 +1,4 @@
-#include "stage/log_kafka.h"
+#include "kafka/log_kafka.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -6,9 +6,10 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/log.h"
-#include "stage/kafka.h"
-#include "stage/lanes.h"
+#include "kafka/kafka.h"
+#include "kafka/lanes.h"
 
 #define PROBE_MS 1000
 #define HEADER_BYTES_MAX ((size_t)8 * 1024)
@@ -189,7 +190,7 @@ static void on_error(rd_kafka_t *client, int code, const char *reason, void *opa
 static enum status probe(struct log_kafka *k, int timeout_ms, struct error *err)
 {
     const struct rd_kafka_metadata *meta;
-    int64_t now = conf_now_ms();
+    int64_t now = clock_mono_ms();
     char why[CONF_WHY_CHARS];
 
     if (now - k->probed_ms >= PROBE_MS) {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
-#include "stage/kafka.h"
+#include "kafka/kafka.h"
 
 #define WINDOW 64
 #define COARSE 2000 /* records: to read so many costs less than another step */

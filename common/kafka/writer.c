@@ -1,8 +1,8 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
-#include "stage/kafka.h"
-#include "stage/txn.h"
+#include "kafka/kafka.h"
+#include "kafka/txn.h"
 
 struct writer {
     struct txn *txn;

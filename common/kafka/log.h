@@ -1,4 +1,4 @@
-/* common/stage/log.h */
+/* common/kafka/log.h */
 /*
  * log: the seam between the loop and where records come from and go to.
  *
@@ -8,8 +8,8 @@
  * Errors   ERR_RETRY: the world is bad for now (abort, back off, again); ERR_FATAL: exit, be restarted.
  * Threads  one.
  */
-#ifndef STAGE_LOG_H
-#define STAGE_LOG_H
+#ifndef KAFKA_LOG_H
+#define KAFKA_LOG_H
 
 #include "base/bytes.h"
 #include "base/err.h"

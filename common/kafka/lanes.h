@@ -1,11 +1,11 @@
-/* common/stage/lanes.h */
+/* common/kafka/lanes.h */
 /* lanes: what the Kafka driver's two files share: log_kafka.c (taking, assignment), log_kafka_commit.c (outcomes). */
-#ifndef STAGE_LANES_H
-#define STAGE_LANES_H
+#ifndef KAFKA_LANES_H
+#define KAFKA_LANES_H
 
-#include "stage/conf.h"
-#include "stage/log_kafka.h"
-#include "stage/txn.h"
+#include "kafka/conf.h"
+#include "kafka/log_kafka.h"
+#include "kafka/txn.h"
 
 #define LANES_BATCH 4096
 #define LANES_CALL_MS 10000

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "stage/conf.h"
+#include "kafka/conf.h"
 
 #include <ctype.h>
 #include <pthread.h>
@@ -7,23 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/log.h"
-#include "stage/kafka.h"
+#include "kafka/kafka.h"
 
 #define ENV_PREFIX "MILLRACE_KAFKA_"
 #define LEVEL_ERROR 3
-
-int64_t conf_now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* What failed last, below the calls: whoever says that no Kafka answers says this too. */
 static pthread_mutex_t why_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -55,7 +47,7 @@ void conf_why(char ret_text[CONF_WHY_CHARS])
 static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
 {
     static _Atomic int64_t last = INT64_MIN / 2;
-    int64_t now = conf_now_ms(), before = atomic_load(&last);
+    int64_t now = clock_mono_ms(), before = atomic_load(&last);
 
     (void)client;
     if (strstr(text, "not attempted") != NULL)
@@ -231,7 +223,7 @@ enum status conf_partitions(rd_kafka_t *client, const char *brokers, const char 
 {
     const struct rd_kafka_metadata *meta = NULL;
     rd_kafka_resp_err_t code;
-    int64_t deadline = conf_now_ms() + timeout_ms;
+    int64_t deadline = clock_mono_ms() + timeout_ms;
     int n = -1;
 
     do {
@@ -246,7 +238,7 @@ enum status conf_partitions(rd_kafka_t *client, const char *brokers, const char 
             n = meta->topic_cnt == 1 ? meta->topics[0].partition_cnt : 0;
             rd_kafka_metadata_destroy(meta);
         }
-    } while (code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE && conf_now_ms() < deadline);
+    } while (code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE && clock_mono_ms() < deadline);
     if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)
         n = 0;
     else if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -293,7 +285,7 @@ enum status conf_ends(rd_kafka_t *client, const char *brokers, const char *topic
                       int64_t *ret_ends, struct error *err)
 {
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
-    int64_t deadline = conf_now_ms() + START_TIMEOUT_MS;
+    int64_t deadline = clock_mono_ms() + START_TIMEOUT_MS;
     char what[300];
 
     do {
@@ -311,7 +303,7 @@ enum status conf_ends(rd_kafka_t *client, const char *brokers, const char *topic
         if (event != NULL && take_ends(event, partitions, n, ret_ends, &code) == OK)
             return OK;
     } while ((code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION) &&
-             conf_now_ms() < deadline);
+             clock_mono_ms() < deadline);
     snprintf(what, sizeof(what), "the end of topic %s", topic);
     return conf_explain(err, code, brokers, what);
 }

@@ -5,8 +5,9 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "stage/conf.h"
-#include "stage/kafka.h"
+#include "base/clock.h"
+#include "kafka/conf.h"
+#include "kafka/kafka.h"
 
 #define BATCH 1024
 #define ANSWER_MS 10000
@@ -116,14 +117,14 @@ enum status reader_partitions(struct reader *r, const char *topic, int *ret_n, s
 enum status reader_bounds(struct reader *r, const char *topic, int partition, int64_t *ret_low, int64_t *ret_high,
                           struct error *err)
 {
-    const int64_t until_ms = conf_now_ms() + ANSWER_MS;
+    const int64_t until_ms = clock_mono_ms() + ANSWER_MS;
     rd_kafka_resp_err_t code;
     char what[300];
 
     /* A topic that was made a moment ago has no leader for some milliseconds; each try asks the broker, and waits for it. */
     do
         code = rd_kafka_query_watermark_offsets(r->client, topic, partition, ret_low, ret_high, ANSWER_MS);
-    while (conf_now_ms() < until_ms && (code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+    while (clock_mono_ms() < until_ms && (code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
                                         code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE));
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return OK;
@@ -348,7 +349,7 @@ static void fill(struct reader *r, int timeout_ms)
 
 enum status reader_next(struct reader *r, int timeout_ms, struct reader_msg *ret_msg, bool *ret_end, struct error *err)
 {
-    int64_t deadline = conf_now_ms() + (timeout_ms < 0 ? PROGRESS_TIMEOUT_MS : timeout_ms);
+    int64_t deadline = clock_mono_ms() + (timeout_ms < 0 ? PROGRESS_TIMEOUT_MS : timeout_ms);
     enum status s;
 
     if (r->lent != NULL)
@@ -377,7 +378,7 @@ enum status reader_next(struct reader *r, int timeout_ms, struct reader_msg *ret
             *ret_end = true;
             return OK;
         }
-        left = deadline - conf_now_ms();
+        left = deadline - clock_mono_ms();
         if (left <= 0 && timeout_ms < 0)
             return no_progress(r, err);
         fill(r, left <= 0 ? 0 : left > 100 ? 100 : (int)left);

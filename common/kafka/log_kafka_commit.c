@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
-#include "stage/lanes.h"
+#include "kafka/lanes.h"
 
 static struct log_kafka *of(struct log *l)
 {
@@ -15,7 +16,7 @@ static struct log_kafka *of(struct log *l)
 /* Offset and metadata as the group's coordinator has them now, pending transactions decided first. */
 static enum status ask_committed(struct log_kafka *k, rd_kafka_topic_partition_list_t *list, struct error *err)
 {
-    int64_t deadline = conf_now_ms() + 3 * LANES_CALL_MS;
+    int64_t deadline = clock_mono_ms() + 3 * LANES_CALL_MS;
     rd_kafka_resp_err_t code;
     char what[300];
 
@@ -27,7 +28,7 @@ static enum status ask_committed(struct log_kafka *k, rd_kafka_topic_partition_l
               code == RD_KAFKA_RESP_ERR__TIMED_OUT || code == RD_KAFKA_RESP_ERR__WAIT_COORD ||
               code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR || code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
               code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS) &&
-             conf_now_ms() < deadline);
+             clock_mono_ms() < deadline);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return OK;
     snprintf(what, sizeof(what), "committed offsets of group %s", k->group);

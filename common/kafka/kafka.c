@@ -1,10 +1,10 @@
-#include "stage/kafka.h"
+#include "kafka/kafka.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "stage/conf.h"
+#include "kafka/conf.h"
 
 #define BOOTSTRAP_FILE "build/kafka/bootstrap"
 

@@ -1,4 +1,4 @@
-#include "stage/txn.h"
+#include "kafka/txn.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #define CALL_MS 10000     /* one call of librdkafka */
@@ -114,7 +115,7 @@ static void close_producer(struct txn *t)
 /* Ends whatever the id's former producer left open, and takes its place. */
 static enum status init(struct txn *t, int deadline_ms, struct error *err)
 {
-    int64_t deadline = conf_now_ms() + deadline_ms;
+    int64_t deadline = clock_mono_ms() + deadline_ms;
     char what[300];
 
     snprintf(what, sizeof(what), "transactional id %s", t->id);
@@ -125,7 +126,7 @@ static enum status init(struct txn *t, int deadline_ms, struct error *err)
         if (e == NULL)
             break;
         t->code = rd_kafka_error_code(e);
-        if (rd_kafka_error_is_fatal(e) || !rd_kafka_error_is_retriable(e) || conf_now_ms() >= deadline) {
+        if (rd_kafka_error_is_fatal(e) || !rd_kafka_error_is_retriable(e) || clock_mono_ms() >= deadline) {
             enum status s = conf_explain(err, t->code, t->brokers, what);
 
             return s == ERR_RETRY ? (err->status = ERR_FATAL) : s;
@@ -357,8 +358,8 @@ enum status txn_put_with(struct txn *t, const struct log_put *put, const char *h
         t->code = rd_kafka_error_code(e);
         if (t->code == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
             if (deadline == 0)
-                deadline = conf_now_ms() + DEADLINE_MS;
-            if (conf_now_ms() < deadline) {
+                deadline = clock_mono_ms() + DEADLINE_MS;
+            if (clock_mono_ms() < deadline) {
                 (void)rd_kafka_poll(t->producer, 100);
                 continue;
             }
@@ -382,9 +383,9 @@ enum status txn_put_with(struct txn *t, const struct log_put *put, const char *h
 /* What waits behind a refused record is not sent any more, and a commit would wait for it until it times out. */
 static void settle(struct txn *t)
 {
-    int64_t deadline = conf_now_ms() + CALL_MS;
+    int64_t deadline = clock_mono_ms() + CALL_MS;
 
-    while (t->refused == RD_KAFKA_RESP_ERR_NO_ERROR && rd_kafka_outq_len(t->producer) > 0 && conf_now_ms() < deadline)
+    while (t->refused == RD_KAFKA_RESP_ERR_NO_ERROR && rd_kafka_outq_len(t->producer) > 0 && clock_mono_ms() < deadline)
         (void)rd_kafka_flush(t->producer, 50);
 }
 
@@ -392,26 +393,26 @@ static void settle(struct txn *t)
 static rd_kafka_error_t *send_offsets(struct txn *t, const rd_kafka_topic_partition_list_t *offsets,
                                       const rd_kafka_consumer_group_metadata_t *group)
 {
-    int64_t deadline = conf_now_ms() + DEADLINE_MS;
+    int64_t deadline = clock_mono_ms() + DEADLINE_MS;
     rd_kafka_error_t *e;
 
     while ((e = rd_kafka_send_offsets_to_transaction(t->producer, offsets, group, CALL_MS)) != NULL &&
-           rd_kafka_error_is_retriable(e) && !rd_kafka_error_txn_requires_abort(e) && conf_now_ms() < deadline)
+           rd_kafka_error_is_retriable(e) && !rd_kafka_error_txn_requires_abort(e) && clock_mono_ms() < deadline)
         rd_kafka_error_destroy(e);
     return e;
 }
 
 static rd_kafka_error_t *end(struct txn *t, rd_kafka_error_t *(*call)(rd_kafka_t *, int), bool *ret_unknown)
 {
-    int64_t began = conf_now_ms();
+    int64_t began = clock_mono_ms();
     rd_kafka_error_t *e;
 
     t->lost = false;
     while ((e = call(t->producer, CALL_MS)) != NULL && rd_kafka_error_is_retriable(e) &&
-           !rd_kafka_error_txn_requires_abort(e) && conf_now_ms() < began + DEADLINE_MS)
+           !rd_kafka_error_txn_requires_abort(e) && clock_mono_ms() < began + DEADLINE_MS)
         rd_kafka_error_destroy(e);
     (void)rd_kafka_poll(t->producer, 0); /* error_cb: was a connection lost meanwhile? */
-    *ret_unknown = t->lost || conf_now_ms() - began > SLOW_MS ||
+    *ret_unknown = t->lost || clock_mono_ms() - began > SLOW_MS ||
                    (e != NULL && rd_kafka_error_is_retriable(e) && !rd_kafka_error_txn_requires_abort(e));
     return e;
 }

@@ -1,4 +1,4 @@
-/* common/stage/log_kafka.h */
+/* common/kafka/log_kafka.h */
 /*
  * log_kafka: the driver of the log seam for Kafka: one consumer in the group <pipeline>.<stage>, one transactional
  * producer, both named <pipeline>.<stage>.<instance>, so that a restarted slot takes its place again at once.
@@ -9,10 +9,10 @@
  * Commit   refused (ERR_RETRY, not unmoved) for positions of an assignment that has gone since.
  * Limits   fetch queue 16 MiB, producer queue 64 MiB.
  */
-#ifndef STAGE_LOG_KAFKA_H
-#define STAGE_LOG_KAFKA_H
+#ifndef KAFKA_LOG_KAFKA_H
+#define KAFKA_LOG_KAFKA_H
 
-#include "stage/log.h"
+#include "kafka/log.h"
 #include "wiring/pipeline.h"
 
 enum status log_kafka_open(const struct pipeline *p, const struct stage_def *def, const char *brokers,

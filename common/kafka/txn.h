@@ -1,4 +1,4 @@
-/* common/stage/txn.h */
+/* common/kafka/txn.h */
 /*
  * txn: one transactional producer: records, input offsets, one outcome.
  *
@@ -11,11 +11,11 @@
  *          refused by the broker, or not to be healed here.
  * Threads  one.
  */
-#ifndef STAGE_TXN_H
-#define STAGE_TXN_H
+#ifndef KAFKA_TXN_H
+#define KAFKA_TXN_H
 
-#include "stage/conf.h"
-#include "stage/log.h"
+#include "kafka/conf.h"
+#include "kafka/log.h"
 
 struct txn;
 

@@ -5,8 +5,8 @@
 
 #include "base/arena.h"
 #include "base/log.h"
-#include "stage/kafka.h"
-#include "stage/txn.h"
+#include "kafka/kafka.h"
+#include "kafka/txn.h"
 
 struct schema_feed {
     struct reader *reader;

@@ -1,4 +1,4 @@
-/* common/stage/kafka.h */
+/* common/kafka/kafka.h */
 /*
  * kafka: everything about a broker that is not the loop: addresses, topics, plain reading and writing. For
  * workers' jobs (train reads ranges, score follows models) and the command (tail, up, models).
@@ -6,8 +6,8 @@
  * Errors   one clear sentence that names the address and what to do: no Kafka there, no permission, ...
  * Threads  a reader or writer belongs to one thread; several may exist.
  */
-#ifndef STAGE_KAFKA_H
-#define STAGE_KAFKA_H
+#ifndef KAFKA_KAFKA_H
+#define KAFKA_KAFKA_H
 
 #include "base/bytes.h"
 #include "base/err.h"
