@@ -18,8 +18,6 @@
 #include "wire/avro.h"
 #include "wire/frame.h"
 
-#define BUDGET_BYTES ((size_t)256 * 1024)
-
 static void put_positions(struct stage *s, const struct task *t)
 {
     int64_t n = 0;
@@ -82,7 +80,7 @@ enum status changelog_write(struct stage *s, struct task *t, struct error *err)
     size_t spent = 0;
     char at[64];
 
-    while ((spent < BUDGET_BYTES || chunk.more) && state_next_chunk(t->state, &chunk)) {
+    while ((spent < s->changelog_bytes || chunk.more) && state_next_chunk(t->state, &chunk)) {
         if (put_state(s, t, chunk.entry->key, chunk.index, chunk.n_chunks, NULL, chunk.bytes, err) != OK)
             return err->status;
         spent += chunk.bytes.n + 64;

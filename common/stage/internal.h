@@ -25,6 +25,7 @@
 #define WANTS_MAX 512
 #define IDLE_AFTER_MS 250
 #define TAKE_MAX 2000
+#define CHANGELOG_BYTES ((size_t)256 * 1024)
 
 /* Cursor of one channel of one input: everything below `offset` is taken (or reflected). */
 struct cursor {
@@ -143,6 +144,7 @@ struct stage {
     bool is_file; /* no broker at all */
     bool finite;  /* files, or a replay: ends at the inputs' end, keeps nothing */
     bool stateful; /* has a changelog */
+    size_t changelog_bytes; /* of keys that a commit writes at most; the rest waits for the next */
     int n_tasks_all; /* partitions of the inputs */
     struct input inputs[INPUTS_MAX];
     size_t n_inputs;
@@ -171,6 +173,11 @@ struct stage {
     bool rekeys; /* a stage of the wiring merges what its tasks write: they keep within `drift` of each other */
     bool held;   /* a task waits there for the slowest */
 };
+
+/* stage.c: the parts of stage_main. `worker` and `opt` are set. */
+enum status stage_load(struct stage *s, struct error *err);  /* the pipeline and all that needs no broker */
+enum status stage_start(struct stage *s, struct error *err); /* the rest; then loop_run */
+void stage_end(struct stage *s);                             /* in any state; frees s */
 
 /* loop.c */
 enum status loop_run(struct stage *s, struct error *err);

@@ -93,6 +93,12 @@ static enum status register_schemas(struct stage *s, struct error *err)
         if (registry_add(s->registry, subject, view_str(schema_json(t->schema)), &kept, err) != OK)
             return err->status;
     }
+    return OK;
+}
+
+/* And what others have published. */
+static enum status load_schemas(struct stage *s, struct error *err)
+{
     if (s->is_file)
         return OK;
     s->schemas_looked_ms = clock_wall_ms();
@@ -161,7 +167,7 @@ static enum status start_http(struct stage *s, struct error *err)
     return fclose(f) == 0 ? OK : err_set(err, ERR_FATAL, "%s: cannot be written: is the disk full?", s->opt.http_file);
 }
 
-static enum status start(struct stage *s, struct error *err)
+enum status stage_load(struct stage *s, struct error *err)
 {
     s->is_file = s->opt.n_in != 0;
     s->finite = s->is_file || s->opt.into;
@@ -173,7 +179,15 @@ static enum status start(struct stage *s, struct error *err)
     metrics_init(&s->metrics, s->pipeline->name, s->def->name);
     s->ops = ops_new(&s->metrics);
     s->registry = registry_new();
-    if (signals_start(err) != OK || register_schemas(s, err) != OK || output_open(s, err) != OK)
+    s->changelog_bytes = CHANGELOG_BYTES;
+    if (register_schemas(s, err) != OK)
+        return err->status;
+    return output_open(s, err);
+}
+
+enum status stage_start(struct stage *s, struct error *err)
+{
+    if (load_schemas(s, err) != OK)
         return err->status;
     if (s->worker->open && s->worker->open(s, &s->ctx, err) != OK)
         return err->status;
@@ -202,7 +216,7 @@ static void serve(struct stage *s)
     }
 }
 
-static void finish(struct stage *s)
+void stage_end(struct stage *s)
 {
     if (s->log) {
         loop_drop_tasks(s);
@@ -240,7 +254,11 @@ int stage_main(const struct worker *w, int argc, char **argv)
         free(s);
         return code;
     }
-    st = start(s, &err);
+    st = stage_load(s, &err);
+    if (st == OK)
+        st = signals_start(&err);
+    if (st == OK)
+        st = stage_start(s, &err);
     if (st == OK) {
         log_info("started", "tasks_all=%d brokers=%s", s->n_tasks_all, s->is_file ? "none" : s->opt.brokers);
         if (s->n_inputs == 0)
@@ -251,7 +269,7 @@ int stage_main(const struct worker *w, int argc, char **argv)
     if (st != OK && err.text[0])
         log_error("stopped", "reason=\"%s\"", err.text);
     code = st == OK ? 0 : s->pipeline == NULL ? 2 : 1;
-    finish(s);
+    stage_end(s);
     log_info("ended", "status=%d", code);
     return code;
 }
