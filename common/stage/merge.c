@@ -87,8 +87,10 @@ void merge_mark(struct merge *m, const struct mark *mark)
 }
 
 /* (at, task) order; offsets rise within a channel. */
-static bool before(const struct pending *a, const struct pending *b)
+static bool before(const struct merge *m, const struct pending *a, const struct pending *b)
 {
+    if (m->unordered)
+        return a->rec.offset < b->rec.offset;
     return a->at != b->at ? a->at < b->at : a->task < b->task;
 }
 
@@ -105,10 +107,10 @@ struct pending *merge_head(struct merge *m, int *ret_waits_for)
     for (size_t i = 0; i < m->n_channels; i++) {
         struct pending *p = channel_head(&m->channels[i]);
 
-        if (p && (best == NULL || before(p, best)))
+        if (p && (best == NULL || before(m, p, best)))
             best = p;
     }
-    if (best == NULL || m->ended || best->task == CHANNEL_FOREIGN)
+    if (best == NULL || m->ended || m->unordered || best->task == CHANNEL_FOREIGN)
         return best;
     for (size_t i = 0; i < m->n_channels; i++) {
         const struct channel *c = &m->channels[i];
@@ -136,10 +138,44 @@ struct pending merge_pop(struct merge *m, struct pending *head)
     return p;
 }
 
+bool merge_idle(const struct merge *m)
+{
+    for (size_t i = 0; i < m->n_channels; i++)
+        if (!m->channels[i].idle && m->channels[i].task != CHANNEL_FOREIGN)
+            return false;
+    return m->tasks != 0 && m->n_pending == 0;
+}
+
+int64_t merge_said(const struct merge *m)
+{
+    int64_t at = m->tasks == 0 ? INT64_MIN : INT64_MAX;
+
+    for (size_t i = 0; i < m->n_channels; i++)
+        if (m->channels[i].at < at && m->channels[i].task != CHANNEL_FOREIGN)
+            at = m->channels[i].at;
+    return at;
+}
+
+/* In the log's own order the next is what counts; before there is one, nothing is known. */
+static int64_t unordered_at(const struct merge *m)
+{
+    const struct pending *next = NULL;
+
+    for (size_t i = 0; i < m->n_channels; i++) {
+        const struct pending *p = channel_head(&m->channels[i]);
+
+        if (p && (next == NULL || before(m, p, next)))
+            next = p;
+    }
+    return next ? next->at : m->ended ? INT64_MAX : INT64_MIN;
+}
+
 int64_t merge_at(const struct merge *m)
 {
     int64_t at = INT64_MAX;
 
+    if (m->unordered)
+        return unordered_at(m);
     if (m->tasks == 0 && !m->ended)
         return INT64_MIN;
     for (size_t i = 0; i < m->n_channels; i++) {

@@ -42,6 +42,7 @@ struct merge {
     int tasks; /* channels expected; 0: not known yet */
     size_t n_pending;
     bool ended;
+    bool unordered; /* no channel waits for another: the log's own order */
 };
 
 void merge_init(struct merge *m, int tasks);
@@ -58,6 +59,12 @@ void merge_mark(struct merge *m, const struct mark *mark);
 struct pending *merge_head(struct merge *m, int *ret_waits_for);
 /* Takes the head out; its memory is the caller's copy. */
 struct pending merge_pop(struct merge *m, struct pending *head);
+
+/* Every channel said that it rests, and nothing is pending. */
+bool merge_idle(const struct merge *m);
+
+/* The least that a channel has said, resting or not. */
+int64_t merge_said(const struct merge *m);
 
 /* No record that comes from now on has a smaller `at`; INT64_MAX: all idle or ended. INT64_MIN: not known. */
 int64_t merge_at(const struct merge *m);

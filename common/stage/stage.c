@@ -116,13 +116,15 @@ static enum status wire_up(struct stage *s, struct error *err)
     for (size_t i = 0; i < s->n_inputs; i++) {
         s->inputs[i].topic = &s->pipeline->topics[s->def->from[i]];
         s->inputs[i].outside = s->inputs[i].topic->writer < 0;
+        s->inputs[i].marked = !s->inputs[i].outside && s->inputs[i].topic->ordered && !s->worker->stateless_order &&
+                              !s->def->arrival_order;
     }
     for (size_t o = 0; o < s->n_outputs; o++) {
         s->outputs[o].topic = &s->pipeline->topics[s->def->to[o]];
         s->outputs[o].partitions = s->outputs[o].topic->partitions;
     }
     s->n_tasks_all = s->n_inputs ? s->inputs[0].topic->partitions : 0;
-    s->stateful = !s->finite && !s->worker->stateless_order && s->n_inputs != 0 && strcmp(s->worker->name, "train") != 0;
+    s->stateful = !s->finite && !s->worker->stateless_order && s->n_inputs != 0;
     for (size_t o = 0; o < s->n_outputs && !s->finite && !s->worker->stateless_order; o++)
         s->rekeys |= s->outputs[o].topic->ordered;
     s->changelog = arena_printf(s->pipeline->arena, "%s.%s.changelog", s->pipeline->name, s->def->name);

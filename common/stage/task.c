@@ -13,6 +13,7 @@ struct task *task_new(const struct stage *s, int id)
     t->state = state_new((size_t)1 << 32);
     for (size_t i = 0; i < s->n_inputs; i++) {
         merge_init(&t->inputs[i].merge, s->inputs[i].outside || s->worker->stateless_order ? 1 : 0);
+        t->inputs[i].merge.unordered = !s->inputs[i].outside && !s->inputs[i].marked;
         t->inputs[i].fetched_at = INT64_MIN;
         t->inputs[i].committed = -1;
         t->inputs[i].committed_at = INT64_MIN;
@@ -49,20 +50,30 @@ struct task *task_of(const struct stage *s, int id)
     return NULL;
 }
 
-/* Whether nothing is known to come on an input for now: the named exception for a topic from outside. */
-static bool at_rest(const struct task_input *in, int64_t now_ms)
+/*
+ * Whether nothing is known to come on an input for now. Its channels' marks say so; of a topic without marks the clock does: the
+ * named exception. The end that a reader of committed records sees is no end while records of an open transaction lie behind it:
+ * their writer may be dead or stopped.
+ */
+static bool at_rest(const struct stage *s, const struct task *t, size_t i, int64_t now_ms)
 {
-    return in->merge.n_pending == 0 && in->end_since_ms != 0 && now_ms - in->end_since_ms >= IDLE_AFTER_MS;
+    const struct task_input *in = &t->inputs[i];
+
+    if (in->merge.n_pending != 0 || in->end_since_ms == 0)
+        return false;
+    if (s->inputs[i].marked ? !merge_idle(&in->merge) : now_ms - in->end_since_ms < IDLE_AFTER_MS)
+        return false;
+    return s->log->ops->end == NULL || in->next_offset >= s->log->ops->end(s->log, (int)i, t->id);
 }
 
 /* How far input i is: the least `at` that it may still bring. */
 static int64_t input_at(const struct stage *s, const struct task *t, size_t i, int64_t now_ms)
 {
-    const struct task_input *in = &t->inputs[i];
+    const struct merge *m = &t->inputs[i].merge;
 
-    if (s->inputs[i].outside && at_rest(in, now_ms))
+    if (at_rest(s, t, i, now_ms))
         return INT64_MAX;
-    return merge_at(&in->merge);
+    return merge_idle(m) && !m->ended ? merge_said(m) : merge_at(m); /* all rested as of here, but the log goes on */
 }
 
 struct pending *task_head(const struct stage *s, struct task *t, int64_t now_ms, int *ret_input)
@@ -101,7 +112,7 @@ bool task_idle(const struct stage *s, const struct task *t, int64_t now_ms)
     for (size_t i = 0; i < s->n_inputs; i++) {
         if (t->inputs[i].merge.ended && t->inputs[i].merge.n_pending == 0)
             continue;
-        if (!at_rest(&t->inputs[i], now_ms))
+        if (!at_rest(s, t, i, now_ms))
             return false;
     }
     return true;

@@ -1,0 +1,149 @@
+/* test/unit/test_task.c: when an input rests, and in which order a task takes what its inputs bring. No clock, no broker. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "stage/internal.h"
+
+/* A log that only knows where its partitions end. */
+struct ends {
+    struct log log;
+    int64_t end;
+};
+
+static int64_t end_of(struct log *l, int input, int partition)
+{
+    (void)input, (void)partition;
+    return ((struct ends *)l)->end;
+}
+
+static void release(struct log *l, struct log_record *r)
+{
+    (void)l, (void)r;
+}
+
+static const struct log_ops ops = {.end = end_of, .release = release};
+static const struct worker worker = {.name = "preprocess"};
+
+/* A stage of one task, with inputs from inside (marked), outside, or inside without marks. */
+struct made {
+    struct stage stage;
+    struct stage_def def;
+    struct ends log;
+    struct topic topic;
+    struct task *tasks[1];
+};
+
+static void make(struct made *m, size_t n_inputs)
+{
+    *m = (struct made){.log = {{&ops}, 0}};
+    m->stage.worker = &worker;
+    m->stage.def = &m->def;
+    m->stage.log = &m->log.log;
+    m->stage.tasks = m->tasks;
+    m->stage.n_tasks = 1;
+    m->stage.n_inputs = n_inputs;
+    for (size_t i = 0; i < n_inputs; i++)
+        m->stage.inputs[i] = (struct input){.topic = &m->topic, .marked = true};
+    metrics_init(&m->stage.metrics, "p", "s");
+}
+
+static struct task *start(struct made *m)
+{
+    return m->tasks[0] = task_new(&m->stage, 0);
+}
+
+static void take(struct made *m, struct log_record r, int64_t now_ms)
+{
+    struct error err;
+
+    assert_int_equal(intake_record(&m->stage, &r, now_ms, &err), OK);
+}
+
+static void take_mark(struct made *m, int input, int64_t offset, struct mark mark, int64_t now_ms)
+{
+    struct bytes b = BYTES_EMPTY;
+
+    mark_put(&mark, &b);
+    take(m, (struct log_record){.input = input, .offset = offset, .mark = view_of(b.data, b.n)}, now_ms);
+    bytes_done(&b);
+}
+
+static void take_end(struct made *m, int input, int64_t offset, int64_t now_ms)
+{
+    take(m, (struct log_record){.input = input, .offset = offset, .at_end = true}, now_ms);
+}
+
+static void an_inside_input_rests_when_all_its_channels_say_so(void **state)
+{
+    struct made m;
+    struct task *t;
+
+    (void)state;
+    make(&m, 1);
+    t = start(&m);
+    take_end(&m, 0, 0, 1000);
+    assert_false(task_idle(&m.stage, t, 100000)); /* its writers may be dead: nobody said that nothing comes */
+    take_mark(&m, 0, 0, (struct mark){0, 0, 2, 500, true}, 100000);
+    take_end(&m, 0, 1, 100001);
+    assert_false(task_idle(&m.stage, t, 200000));
+    take_mark(&m, 0, 1, (struct mark){0, 1, 2, 600, true}, 200000);
+    assert_false(task_idle(&m.stage, t, 200001)); /* the log goes on, for all that is known */
+    m.log.end = 2;
+    take_end(&m, 0, 2, 200002);
+    assert_true(task_idle(&m.stage, t, 200002));
+    m.log.end = 3; /* of an open transaction */
+    assert_false(task_idle(&m.stage, t, 300000));
+    m.log.end = 2;
+    take_mark(&m, 0, 2, (struct mark){0, 1, 2, 700, false}, 300000);
+    take_end(&m, 0, 3, 300001);
+    assert_false(task_idle(&m.stage, t, 400000));
+    task_free(&m.stage, t);
+}
+
+static void an_outside_input_rests_at_its_end_but_not_before_an_open_transaction(void **state)
+{
+    struct made m;
+    struct task *t;
+
+    (void)state;
+    make(&m, 1);
+    m.stage.inputs[0].outside = true;
+    m.stage.inputs[0].marked = false;
+    t = start(&m);
+    m.log.end = 7;
+    take_end(&m, 0, 7, 1000);
+    assert_false(task_idle(&m.stage, t, 1000 + IDLE_AFTER_MS - 1));
+    assert_true(task_idle(&m.stage, t, 1000 + IDLE_AFTER_MS));
+    m.log.end = 9;
+    assert_false(task_idle(&m.stage, t, 100000));
+    task_free(&m.stage, t);
+}
+
+static void an_input_without_marks_rests_by_the_clock(void **state)
+{
+    struct made m;
+    struct task *t;
+
+    (void)state;
+    make(&m, 1);
+    m.stage.inputs[0].marked = false;
+    t = start(&m);
+    take_end(&m, 0, 0, 1000);
+    assert_true(task_idle(&m.stage, t, 1000 + IDLE_AFTER_MS));
+    task_free(&m.stage, t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_inside_input_rests_when_all_its_channels_say_so),
+        cmocka_unit_test(an_outside_input_rests_at_its_end_but_not_before_an_open_transaction),
+        cmocka_unit_test(an_input_without_marks_rests_by_the_clock),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
