@@ -70,6 +70,7 @@ struct log_ops {
     size_t (*headers)(struct log *l, const struct log_record *r, struct log_header *ret, size_t cap);
     /* Where task stands on each input (ret: one per input). */
     enum status (*committed)(struct log *l, int task, struct log_position *ret, struct error *err);
+    /* Where the partition goes on; a pause ends there. */
     enum status (*seek)(struct log *l, int input, int partition, int64_t offset, struct error *err);
     enum status (*pause)(struct log *l, int input, int partition, bool paused, struct error *err);
     /* ERR_RECORD: this one is larger than the log takes and was not put; the rest goes on. */

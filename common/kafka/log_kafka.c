@@ -113,6 +113,7 @@ static enum status repoint(struct log_kafka *k, struct error *err)
 {
     AUTO(tplist) list = rd_kafka_topic_partition_list_new(8);
     AUTO(tplist) paused = rd_kafka_topic_partition_list_new(8);
+    AUTO(tplist) others = rd_kafka_topic_partition_list_new(8);
     rd_kafka_resp_err_t code;
 
     for (size_t i = 0; i < k->n_inputs; i++)
@@ -124,12 +125,14 @@ static enum status repoint(struct log_kafka *k, struct error *err)
                 continue;
             rd_kafka_topic_partition_list_add(list, topic, p)->offset =
                 lane->next < 0 ? RD_KAFKA_OFFSET_BEGINNING : lane->next;
-            if (lane->paused)
-                rd_kafka_topic_partition_list_add(paused, topic, p);
+            rd_kafka_topic_partition_list_add(lane->paused ? paused : others, topic, p);
         }
     code = rd_kafka_assign(k->consumer, list);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR && paused->cnt > 0)
         code = rd_kafka_pause_partitions(k->consumer, paused);
+    /* librdkafka remembers a pause beyond the assignment that it was made in. */
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR && others->cnt > 0)
+        code = rd_kafka_resume_partitions(k->consumer, others);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         return conf_explain(err, code, k->brokers, "assign partitions");
     k->repointed = false;
@@ -145,6 +148,7 @@ static enum status lk_seek(struct log *l, int input, int partition, int64_t offs
         return err_set(err, ERR_RETRY, "seek: partition %d of input %d is not assigned here (any more)", partition,
                        input);
     lane->flowing = true;
+    lane->paused = false;
     lane->next = offset < 0 ? -1 : offset;
     k->repointed = true;
     return OK;
