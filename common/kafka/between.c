@@ -4,7 +4,8 @@
  * A partition is only nearly in the order of `at`: several tasks write it. So an edge is looked for slack_ms outside of
  * the span, a step looks at the records of WINDOW offsets, and one of them that is out of place moves no edge: from
  * moves up only where all of them lie before the span, to moves down only where all lie behind it. Offsets without
- * records (marks, aborted ones) move an edge outwards.
+ * records (marks, aborted ones) move an edge outwards. Where a writer fell back after a fault, all that lies behind the place
+ * comes again: `from` is right on either side of it, and `to` is looked for behind `from`.
  */
 #include <stdlib.h>
 

@@ -5,6 +5,7 @@
 
 #include "kafka/conf.h"
 #include "kafka/log_kafka.h"
+#include "kafka/outbox.h"
 #include "kafka/txn.h"
 
 #define LANES_BATCH 4096
@@ -34,6 +35,8 @@ struct log_kafka {
     rd_kafka_t *asker; /* questions that the consumer cannot answer while it waits for its group */
     rd_kafka_queue_t *queue;
     struct txn *txn;
+    struct outbox *outbox; /* at least once: where outputs go; NULL: into the transaction */
+    size_t n_put; /* since the last commit or abort */
     struct input *inputs;
     size_t n_inputs;
     int *tasks;

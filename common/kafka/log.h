@@ -34,6 +34,7 @@ struct log_put {
     struct view key, value;  /* data == NULL: null; value is framed */
     struct view traceparent; /* or data == NULL */
     struct view mark;        /* or data == NULL */
+    bool atomic; /* with the positions or not at all, whatever the stage's guarantee: state, models */
     const struct log_record *from; /* the taken record that it stems from, or NULL */
 };
 
@@ -73,9 +74,10 @@ struct log_ops {
     /* Where the partition goes on; a pause ends there. */
     enum status (*seek)(struct log *l, int input, int partition, int64_t offset, struct error *err);
     enum status (*pause)(struct log *l, int input, int partition, bool paused, struct error *err);
-    /* ERR_RECORD: this one is larger than the log takes and was not put; the rest goes on. */
+    /* ERR_RECORD: this one is larger than the log takes and was not put; the rest goes on. At least once, what is not atomic
+     * leaves at once, in the order in which it is put: after one that fails nothing more goes out until the next abort. */
     enum status (*put)(struct log *l, const struct log_put *put, struct error *err);
-    /* Outputs and positions together. *ret_unmoved with ERR_RETRY: nothing was committed, the assignment is as
+    /* Outputs and positions together; at least once, positions and what is atomic, when all outputs are safe. *ret_unmoved with ERR_RETRY: nothing was committed, the assignment is as
      * before: put the same again. */
     enum status (*commit)(struct log *l, const struct log_position *at, size_t n, bool *ret_unmoved, struct error *err);
     /* After a commit that was *ret_unmoved: which of its puts, counted from 0, the log will never take (until the next

@@ -316,6 +316,7 @@ static enum status lk_take(struct log *l, int timeout_ms, struct log_record *ret
 
     *ret_n = 0;
     txn_poll(k->txn);
+    outbox_poll(k->outbox);
     if (k->consumer == NULL) {
         tell(k, ret_assignment);
         return OK;
@@ -382,17 +383,23 @@ static size_t lk_headers(struct log *l, const struct log_record *r, struct log_h
 
 static size_t lk_refused(struct log *l, const size_t **ret_puts)
 {
-    return txn_refused(of(l)->txn, ret_puts);
+    struct log_kafka *k = of(l);
+    size_t n = outbox_refused(k->outbox, ret_puts);
+
+    return n ? n : txn_refused(k->txn, ret_puts);
 }
 
 static enum status lk_put(struct log *l, const struct log_put *put, struct error *err)
 {
     struct log_kafka *k = of(l);
+    enum status s;
 
     if (k->stale)
         return err_set(err, ERR_RETRY, "the open transaction of %s belongs to an assignment that has gone: abort it",
                        k->group);
-    return txn_put(k->txn, put, err);
+    s = k->outbox && !put->atomic ? outbox_put(k->outbox, put, k->n_put, err) : txn_put(k->txn, put, k->n_put, err);
+    k->n_put += s == OK;
+    return s;
 }
 
 /* ---- restore, partitions, open, close ---- */
@@ -456,6 +463,8 @@ static void lk_close(struct log *l)
     k->closing = true;
     txn_free(k->txn);
     k->txn = NULL;
+    outbox_free(k->outbox);
+    k->outbox = NULL;
     if (k->queue != NULL)
         rd_kafka_queue_destroy(k->queue);
     if (k->consumer != NULL) {
@@ -577,6 +586,8 @@ enum status log_kafka_open(const struct pipeline *p, const struct stage_def *def
         s = open_inputs(k, def, err);
     if (s == OK)
         s = txn_new(k->brokers, p, k->id, &k->txn, err);
+    if (s == OK && def->at_least_once)
+        s = outbox_new(k->brokers, p, &k->outbox, err);
     if (s == OK && k->n_inputs > 0)
         s = open_consumer(k, err);
     if (s != OK) {

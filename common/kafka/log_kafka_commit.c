@@ -186,8 +186,12 @@ static enum status learn(struct log_kafka *k, const struct log_position *at, siz
 
 enum status log_kafka_abort(struct log *l, struct error *err)
 {
-    of(l)->stale = false;
-    return txn_abort(of(l)->txn, err);
+    struct log_kafka *k = of(l);
+    enum status s = outbox_abort(k->outbox, err);
+
+    k->stale = false;
+    k->n_put = 0;
+    return s == OK ? txn_abort(k->txn, err) : s;
 }
 
 static enum status refuse(struct log_kafka *k, const char *why, struct error *err)
@@ -195,6 +199,7 @@ static enum status refuse(struct log_kafka *k, const char *why, struct error *er
     enum status s;
 
     k->stale = false;
+    k->n_put = 0;
     s = txn_abort(k->txn, err);
     return s == OK ? err_set(err, ERR_RETRY, "commit of %s: %s", k->group, why) : s;
 }
@@ -203,6 +208,22 @@ static bool is_rebalance(rd_kafka_resp_err_t code)
 {
     return code == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION || code == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID ||
            code == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS || code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
+}
+
+/* Before anything that reflects them is committed, outputs are safe. */
+static enum status deliver(struct log_kafka *k, bool *ret_unmoved, struct error *err)
+{
+    enum status s = outbox_flush(k->outbox, ret_unmoved, err);
+    struct error worse;
+
+    if (s == OK)
+        return OK;
+    k->n_put = 0;
+    if (s == ERR_RETRY && txn_abort(k->txn, &worse) != OK) {
+        *ret_unmoved = false;
+        *err = worse;
+    }
+    return err->status;
 }
 
 enum status log_kafka_commit(struct log *l, const struct log_position *at, size_t n, bool *ret_unmoved,
@@ -217,6 +238,9 @@ enum status log_kafka_commit(struct log *l, const struct log_position *at, size_
     *ret_unmoved = false;
     if (k->stale)
         return refuse(k, "its assignment has gone", err);
+    if (k->outbox && deliver(k, ret_unmoved, err) != OK)
+        return err->status;
+    k->n_put = 0;
     if (n == 0 && !txn_is_open(k->txn))
         return OK;
     for (size_t i = 0; i < n; i++) {

@@ -5,8 +5,7 @@
  * Outcome  TXN_UNKNOWN: a commit timed out, took over 5 s or lost its coordinator. The producer is then a new one whose
  *          init_transactions has ended whatever was in flight (librdkafka may repeat an EndTxn that would end a
  *          later transaction), so what is committed now stays so: read the committed offsets to learn it.
- * Size     a broker refuses a batch as too large, and with it the transaction. A record as large as a batch may be is alone in
- *          its own: it is refused itself. Where only smaller ones were refused, the next batches are smaller.
+ * Size     a broker refuses a batch as too large, and with it the transaction (producer.h).
  * Errors   ERR_RETRY: aborted, put it all again. ERR_RECORD: larger than message.max.bytes, not put. ERR_FATAL: fenced,
  *          refused by the broker, or not to be healed here.
  * Threads  one.
@@ -14,8 +13,7 @@
 #ifndef KAFKA_TXN_H
 #define KAFKA_TXN_H
 
-#include "kafka/conf.h"
-#include "kafka/log.h"
+#include "kafka/producer.h"
 
 struct txn;
 
@@ -26,10 +24,10 @@ enum status txn_new(const char *brokers, const struct pipeline *p, const char *i
 void txn_free(struct txn *t); /* aborts what is open */
 
 bool txn_is_open(const struct txn *t);
-/* Begins a transaction when none is open. Blocks while the queue is full. */
-enum status txn_put(struct txn *t, const struct log_put *put, struct error *err);
+/* Begins a transaction when none is open. Blocks while the queue is full. number: what txn_refused will name it by. */
+enum status txn_put(struct txn *t, const struct log_put *put, size_t number, struct error *err);
 /* The same with one header more. */
-enum status txn_put_with(struct txn *t, const struct log_put *put, const char *header, struct view value,
+enum status txn_put_with(struct txn *t, const struct log_put *put, size_t number, const char *header, struct view value,
                          struct error *err);
 /* offsets and group: NULL, or what is to be committed with it. *ret_outcome is always written. */
 enum status txn_commit(struct txn *t, const rd_kafka_topic_partition_list_t *offsets,
@@ -37,8 +35,7 @@ enum status txn_commit(struct txn *t, const rd_kafka_topic_partition_list_t *off
                        struct error *err);
 /* *ret_code of the last failure: what the group's coordinator or the broker said. */
 rd_kafka_resp_err_t txn_code(const struct txn *t);
-/* After a commit that was aborted: which records, counted from 0 in their transaction, the broker refuses for their size;
- * until the next begins. */
+/* After a commit that was aborted: the numbers of the records that the broker refuses for their size; until the next begins. */
 size_t txn_refused(const struct txn *t, const size_t **ret_records);
 enum status txn_abort(struct txn *t, struct error *err);
 /* Serves delivery reports. */

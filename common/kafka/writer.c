@@ -26,13 +26,13 @@ enum status writer_put(struct writer *w, const char *topic, int partition, struc
 {
     struct log_put put = {.topic = topic, .partition = partition, .key = key, .value = value};
 
-    return txn_put(w->txn, &put, err);
+    return txn_put(w->txn, &put, 0, err);
 }
 
 enum status writer_put_with(struct writer *w, const struct log_put *put, const char *header, struct view value,
                             struct error *err)
 {
-    return txn_put_with(w->txn, put, header, value, err);
+    return txn_put_with(w->txn, put, 0, header, value, err);
 }
 
 enum status writer_commit(struct writer *w, struct error *err)

@@ -5,9 +5,11 @@
  * Key      the state key's bytes, then 4 bytes big-endian: chunk number. The checkpoint has the empty state key.
  * Value    Avro State: epoch, index, chunks; positions (array of Cursor {input, task, offset, at, idle}): everything below
  *          `offset` of that channel is reflected; low (array of Low {input, offset, at}; the checkpoint alone): from where
- *          the inputs must be read again for keys that were not yet written; data (the chunk; the checkpoint's: {"at": ...}).
+ *          the inputs must be read again for keys that were not yet written; data (the chunk; the checkpoint's: {"at": ...});
+ *          origins, repeats (the checkpoint alone; not there in older records): origin.h's cursors, and what they dropped.
  * Restore  every committed record up to the high watermark; then inputs are read from `low`; what a key already reflects is
- *          skipped, the rest up to the checkpoint's cursors updates state without output.
+ *          skipped, the rest up to the checkpoint's cursors updates state without output. Its outputs are safe, also where they
+ *          go out without a transaction: a checkpoint is committed after them.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -40,12 +42,52 @@ static void put_positions(struct stage *s, const struct task *t)
     avro_put_long(&s->body, 0);
 }
 
+/* `repeats` says below the checkpoint what the cursors, which are beyond, cannot say any more. */
+static void put_origins(struct stage *s, const struct task *t)
+{
+    int64_t n = 0;
+
+    for (size_t i = 0; i < s->n_inputs; i++)
+        n += (int64_t)t->inputs[i].origins.n;
+    if (n)
+        avro_put_long(&s->body, n);
+    for (size_t i = 0; i < s->n_inputs; i++)
+        for (size_t k = 0; k < t->inputs[i].origins.n; k++) {
+            const struct origin *o = &t->inputs[i].origins.last[k];
+
+            avro_put_long(&s->body, (int64_t)i);
+            avro_put_long(&s->body, o->task);
+            avro_put_long(&s->body, o->input);
+            avro_put_long(&s->body, o->channel);
+            avro_put_long(&s->body, o->offset);
+            avro_put_long(&s->body, o->index);
+        }
+    avro_put_long(&s->body, 0);
+}
+
+static void put_dropped(struct stage *s, const struct task *t)
+{
+    int64_t n = 0;
+
+    for (size_t i = 0; i < s->n_inputs; i++)
+        n += (int64_t)t->inputs[i].dropped.n;
+    if (n)
+        avro_put_long(&s->body, n);
+    for (size_t i = 0; i < s->n_inputs; i++)
+        for (size_t k = 0; k < t->inputs[i].dropped.n; k++) {
+            avro_put_long(&s->body, (int64_t)i);
+            avro_put_long(&s->body, t->inputs[i].dropped.offsets[k]);
+        }
+    avro_put_long(&s->body, 0);
+}
+
+/* low: the checkpoint's; NULL for a key's state. */
 static enum status put_state(struct stage *s, struct task *t, struct view key, uint32_t index, uint32_t chunks,
                              const struct moment *low, struct view chunk, struct error *err)
 {
     uint8_t suffix[4] = {(uint8_t)(index >> 24), (uint8_t)(index >> 16), (uint8_t)(index >> 8), (uint8_t)index};
     struct bytes full_key = BYTES_EMPTY;
-    struct log_put put = {.topic = s->changelog, .partition = t->id};
+    struct log_put put = {.topic = s->changelog, .partition = t->id, .atomic = true};
     enum status st;
 
     bytes_clear(&s->body);
@@ -64,6 +106,13 @@ static enum status put_state(struct stage *s, struct task *t, struct view key, u
     }
     avro_put_long(&s->body, 0);
     avro_put_bytes(&s->body, chunk);
+    if (low) {
+        put_origins(s, t);
+        put_dropped(s, t);
+    } else {
+        avro_put_long(&s->body, 0);
+        avro_put_long(&s->body, 0);
+    }
     bytes_append(&full_key, key.data, key.n);
     bytes_append(&full_key, suffix, sizeof(suffix));
     put.key = view_of(full_key.data, full_key.n);
@@ -86,6 +135,8 @@ enum status changelog_write(struct stage *s, struct task *t, struct error *err)
         spent += chunk.bytes.n + 64;
     }
     task_need(t, s->n_inputs, &low);
+    for (size_t i = 0; i < s->n_inputs; i++)
+        dropped_trim(&t->inputs[i].dropped, low.low[i]);
     snprintf(at, sizeof(at), "{\"at\":%" PRId64 "}", t->at);
     return put_state(s, t, view_of("", 0), 0, 1, &low, view_str(at), err);
 }
@@ -135,6 +186,40 @@ static uint32_t intern_positions(struct task *t, struct positions *p)
     return (uint32_t)t->n_restored;
 }
 
+/* An older checkpoint ends before them: nothing was written twice then. */
+static bool get_origins(struct restoring *re, struct avro_reader *r)
+{
+    int64_t n, v[6];
+
+    if (r->p == r->end)
+        return true;
+    while (avro_get_block(r, &n) && n != 0)
+        for (int64_t i = 0; i < n; i++) {
+            for (size_t k = 0; k < ARRAY_LEN(v); k++)
+                if (!avro_get_long(r, &v[k]))
+                    return false;
+            if (v[0] < 0 || (size_t)v[0] >= re->stage->n_inputs)
+                return false;
+            (void)origins_pass(&re->task->inputs[v[0]].origins,
+                               &(struct origin){(int)v[1], (int)v[2], (int)v[3], v[4], (int)v[5]});
+        }
+    while (avro_get_block(r, &n) && n != 0)
+        for (int64_t i = 0; i < n; i++) {
+            if (!avro_get_long(r, &v[0]) || !avro_get_long(r, &v[1]) || v[0] < 0 || (size_t)v[0] >= re->stage->n_inputs)
+                return false;
+            dropped_add(&re->task->inputs[v[0]].dropped, v[1]);
+        }
+    return r->p == r->end;
+}
+
+static void forget_origins(struct restoring *re)
+{
+    for (size_t i = 0; i < re->stage->n_inputs; i++) {
+        origins_done(&re->task->inputs[i].origins);
+        dropped_done(&re->task->inputs[i].dropped);
+    }
+}
+
 static bool get_checkpoint(struct restoring *re, const struct positions *p, struct avro_reader *r)
 {
     struct task *t = re->task;
@@ -150,7 +235,8 @@ static bool get_checkpoint(struct restoring *re, const struct positions *p, stru
             re->low[input] = offset;
             re->at[input] = at;
         }
-    if (!avro_get_bytes(r, &data) || data.n >= sizeof(text))
+    forget_origins(re); /* of an older checkpoint, which is not compacted away yet */
+    if (!avro_get_bytes(r, &data) || data.n >= sizeof(text) || !get_origins(re, r))
         return false;
     memcpy(text, data.data, data.n);
     text[data.n] = '\0';

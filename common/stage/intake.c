@@ -12,7 +12,7 @@
 #define SCHEMA_WAIT_MS 5000
 #define SCHEMA_AWAIT_EVERY_MS 60000
 
-enum { PROBE_TIME, PROBE_TASK, PROBE_TASKS, PROBE_AT };
+enum { PROBE_TIME, PROBE_TASKS, PROBE_AT, PROBE_ORIGIN, PROBES = PROBE_ORIGIN + ORIGIN_COLS };
 
 static const struct want lineage_wants[] = {
     {"lineage.source.topic", COL_STRING},  {"lineage.source.partition", COL_INT}, {"lineage.source.offset", COL_INT},
@@ -65,10 +65,11 @@ enum status intake_open(struct stage *s, struct error *err)
         in->probe[PROBE_TIME] = (struct want){in->topic->time, COL_INT};
         in->n_probe = 1;
         if (!in->outside) {
-            in->probe[PROBE_TASK] = (struct want){"lineage.task", COL_INT};
             in->probe[PROBE_TASKS] = (struct want){"lineage.tasks", COL_INT};
             in->probe[PROBE_AT] = (struct want){"lineage.at", COL_INT};
-            in->n_probe = 4;
+            for (size_t k = 0; k < ORIGIN_COLS; k++)
+                in->probe[PROBE_ORIGIN + k] = (struct want){origin_cols[k], COL_INT};
+            in->n_probe = PROBES;
         }
     }
     return OK;
@@ -246,14 +247,15 @@ static enum status probe(struct stage *s, struct task *t, struct pending *p, int
         ti->fetched_at = p->at;
         return OK;
     }
-    if (row.cols[PROBE_TASK].null[0] || row.cols[PROBE_TASK].i64[0] < 0 || row.cols[PROBE_TASKS].i64[0] > 65536 ||
-        row.cols[PROBE_TASK].i64[0] >= row.cols[PROBE_TASKS].i64[0])
-        return err_set(err, ERR_RECORD, "lineage: task %" PRId64 " of %" PRId64 " cannot be", row.cols[PROBE_TASK].i64[0],
+    if (origin_get(&row.cols[PROBE_ORIGIN], &p->origin, err) != OK)
+        return ERR_RECORD;
+    if (row.cols[PROBE_TASKS].i64[0] > ORIGIN_TASKS_MAX || p->origin.task >= row.cols[PROBE_TASKS].i64[0])
+        return err_set(err, ERR_RECORD, "lineage: task %d of %" PRId64 " cannot be", p->origin.task,
                        row.cols[PROBE_TASKS].i64[0]);
     p->at = row.cols[PROBE_AT].i64[0];
     if (s->worker->stateless_order)
         return OK; /* one channel: the partition's own order */
-    p->task = (int)row.cols[PROBE_TASK].i64[0];
+    p->task = p->origin.task;
     *ret_tasks = (int)row.cols[PROBE_TASKS].i64[0];
     return OK;
 }
@@ -272,7 +274,7 @@ enum status intake_record(struct stage *s, struct log_record *r, int64_t now_ms,
 {
     struct task *t = task_of(s, r->partition);
     struct task_input *ti;
-    struct pending p = {.rec = *r};
+    struct pending p = {.rec = *r, .origin.channel = -1};
     struct channel *c;
     int tasks = 0;
 

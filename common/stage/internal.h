@@ -3,7 +3,7 @@
  * internal: what the loop's parts share; nobody outside common/stage includes it.
  *
  *   intake.c     records taken from the log -> pending records of a task (probe: event time, channel, verdict)
- *   task.c       pending records -> the next run of rows; progress, positions
+ *   task.c       pending records -> the next run of rows, without repeats; progress, positions
  *   output.c     a transform's rows and marks -> encoded records, kept until the commit's outcome is known
  *   dead.c       records that could not be processed -> DeadLetter records
  *   changelog.c  a task's state and cursors -> State records and back
@@ -57,6 +57,8 @@ struct task_input {
     int64_t n_taken;
     int64_t committed;   /* as last committed; -1: none */
     int64_t committed_at; /* the `at` beside it */
+    struct origins origins;   /* of what was taken */
+    struct dropped dropped;   /* repeats at or above what a restore would read from */
     bool paused;
 };
 
@@ -117,6 +119,7 @@ struct kept_put {
     int partition;
     size_t key, value, traceparent, mark; /* offsets into kept bytes; SIZE_MAX: null */
     size_t key_n, value_n, traceparent_n, mark_n;
+    bool atomic;
     struct put_source from;
 };
 
@@ -169,7 +172,7 @@ struct stage {
     int64_t committed_ms;
     int64_t at_min_told, lag_told_ms;
     int64_t others_at, others_ms; /* the slowest task of other processes, as heard at others_ms */
-    int64_t n_dead, dead_logged_ms;
+    int64_t n_dead, dead_logged_ms, n_repeats, repeats_logged_ms;
     bool turn_changed;
     bool rekeys; /* a stage of the wiring merges what its tasks write: they keep within `drift` of each other */
     bool held;   /* a task waits there for the slowest */
@@ -200,6 +203,8 @@ struct task *task_of(const struct stage *s, int id);
 void task_release(void *stage, struct pending *p);
 /* The next pending record of the task in order, or NULL (then *ret_why says what it waits for, arena-free text). */
 struct pending *task_head(const struct stage *s, struct task *t, int64_t now_ms, int *ret_input);
+/* Takes the head out. False: it was a repeat, and is dropped. */
+bool task_take(struct stage *s, struct task *t, int input, struct pending *head, struct pending *ret);
 bool task_idle(const struct stage *s, const struct task *t, int64_t now_ms);
 int64_t task_low(const struct task *t, size_t input);
 void task_moment(struct task *t, int64_t commit, size_t n_inputs);

@@ -208,9 +208,10 @@ static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, si
         }
         if (s->worker->limit && !s->finite && p->task != CHANNEL_FOREIGN && p->at >= s->worker->limit(s->ctx, t->id, p->at))
             break;
+        if (!task_take(s, t, input, p, &pending[n]))
+            continue;
         rows.input = (size_t)input;
-        rows.replay = p->replay;
-        pending[n++] = merge_pop(&t->inputs[input].merge, p);
+        rows.replay = pending[n++].replay;
     }
     *ret_n = n;
     if (n == 0) {

@@ -14,6 +14,7 @@
 
 #include "kafka/log.h"
 #include "stage/mark.h"
+#include "stage/origin.h"
 
 #define CHANNEL_FOREIGN (-1) /* records that no upstream task can have written: released at once, dead-lettered */
 
@@ -22,6 +23,7 @@ struct pending {
     int task; /* channel */
     int64_t event_ms;
     int64_t at;
+    struct origin origin;
     char *bad;   /* heap text: why it goes to the dead letters, or NULL */
     bool replay; /* taken before: rebuilds state only */
 };

@@ -29,7 +29,7 @@ static struct kept_put *keep(struct stage *s, const struct log_put *put)
     }
     k = &s->kept[s->n_kept++];
     *k = (struct kept_put){.topic = put->topic, .partition = put->partition, .key_n = put->key.n, .value_n = put->value.n,
-                           .traceparent_n = put->traceparent.n, .mark_n = put->mark.n};
+                           .traceparent_n = put->traceparent.n, .mark_n = put->mark.n, .atomic = put->atomic};
     k->key = keep_view(s, put->key);
     k->value = keep_view(s, put->value);
     k->traceparent = keep_view(s, put->traceparent);
@@ -78,7 +78,7 @@ static struct log_put kept_put(const struct stage *s, size_t i)
     return (struct log_put){.topic = k->topic, .partition = k->partition, .key = kept_view(s, k->key, k->key_n),
                             .value = kept_view(s, k->value, k->value_n),
                             .traceparent = kept_view(s, k->traceparent, k->traceparent_n),
-                            .mark = kept_view(s, k->mark, k->mark_n)};
+                            .mark = kept_view(s, k->mark, k->mark_n), .atomic = k->atomic};
 }
 
 static struct view copy(struct arena *a, struct view v)
@@ -225,6 +225,7 @@ static void put_lineage(struct stage *s, const struct task *t, const struct rows
     struct view model = in_view(in->cols, "lineage.model.name", row);
     int64_t version = in_int(in->cols, "lineage.model.version", row, -1);
     int64_t routing = in_int(in->cols, "lineage.routing", row, -1);
+    struct origin from = through ? p->origin : (struct origin){t->id, (int)in->input, p->task, p->rec.offset, index};
     const char *own_set = s->def->compiled ? s->def->feature_set : NULL;
 
     if (input->outside)
@@ -232,9 +233,9 @@ static void put_lineage(struct stage *s, const struct task *t, const struct rows
     else
         put_position(b, in_view(in->cols, "lineage.source.topic", row), in_int(in->cols, "lineage.source.partition", row, 0),
                      in_int(in->cols, "lineage.source.offset", row, 0));
-    avro_put_long(b, through ? in_int(in->cols, "lineage.task", row, 0) : t->id);
-    avro_put_long(b, p->rec.offset);
-    avro_put_long(b, index);
+    avro_put_long(b, from.task);
+    avro_put_long(b, from.offset);
+    avro_put_long(b, from.index);
     avro_put_long(b, through ? in_int(in->cols, "lineage.tasks", row, 1) : s->n_tasks_all);
     avro_put_long(b, through ? in_int(in->cols, "lineage.epoch", row, 0) : 0);
     avro_put_long(b, through ? in_int(in->cols, "lineage.at", row, 0) : in->at[row]);
@@ -259,6 +260,8 @@ static void put_lineage(struct stage *s, const struct task *t, const struct rows
     avro_put_long(b, routing >= 0);
     if (routing >= 0)
         avro_put_long(b, routing);
+    avro_put_long(b, from.input);
+    avro_put_long(b, from.channel);
 }
 
 /* The batch that is encoded: the worker's columns, the parent's by name, lineage last. */

@@ -54,7 +54,7 @@ enum status stage_put(struct stage *s, const char *topic, struct view key, const
                       struct error *err)
 {
     struct bytes value = BYTES_EMPTY;
-    struct log_put put = {.topic = topic, .key = key};
+    struct log_put put = {.topic = topic, .key = key, .atomic = true};
     enum status st;
     int n;
 

@@ -49,7 +49,8 @@ void out_begin(struct out *out, struct arena *arena, size_t cap);
 
 struct worker {
     const char *name;
-    bool stateless_order; /* takes records in log order; epoch, task, tasks, at and marks go through unchanged */
+    bool stateless_order; /* takes records in log order, makes at most one of each; where it stems from, epoch, tasks, at and marks
+                             go through unchanged */
     /* Called once: make *ret_ctx; say by stage_want which columns are needed. */
     enum status (*open)(struct stage *s, void **ret_ctx, struct error *err);
     /* outs[i] belongs to the stage's to[i]; all begin zeroed (out_begin those that get rows). */
@@ -79,7 +80,8 @@ const char *stage_model(const struct stage *s);   /* --model NAME/VERSION: this 
 /* From open: this column of input i is needed. `name` is borrowed for the stage's life. */
 void stage_want(struct stage *s, size_t input, const char *name, enum col_type type);
 
-/* From turn: one record with this transaction's outputs (a model, a verdict, a routing). topic: broker name. */
+/* From turn: one record that is committed with the positions, whatever the guarantee: a model, a verdict and a routing are there
+ * together or not at all, and who reads them knows no repeats. topic: broker name. */
 enum status stage_put(struct stage *s, const char *topic, struct view key, const struct schema *schema,
                       struct view body, struct error *err);
 

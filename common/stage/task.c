@@ -1,7 +1,9 @@
 /* common/stage/task.c: a task's pending records in order, its progress and positions. */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/arena.h"
+#include "base/log.h"
 #include "stage/internal.h"
 
 struct task *task_new(const struct stage *s, int id)
@@ -32,8 +34,11 @@ void task_release(void *stage, struct pending *p)
 
 void task_free(struct stage *s, struct task *t)
 {
-    for (size_t i = 0; i < s->n_inputs; i++)
+    for (size_t i = 0; i < s->n_inputs; i++) {
         merge_done(&t->inputs[i].merge, task_release, s);
+        origins_done(&t->inputs[i].origins);
+        dropped_done(&t->inputs[i].dropped);
+    }
     for (size_t i = 0; i < t->n_restored; i++)
         free(t->restored[i].cursors);
     free(t->restored);
@@ -105,6 +110,36 @@ struct pending *task_head(const struct stage *s, struct task *t, int64_t now_ms,
             return NULL;
     }
     return best;
+}
+
+/* Below what was taken before a restore the verdict stands as it was: the cursors are already beyond. */
+static bool is_repeat(struct task_input *in, const struct pending *p, bool taken_before)
+{
+    if (p->origin.channel < 0)
+        return false;
+    return taken_before ? dropped_has(&in->dropped, p->rec.offset) : !origins_pass(&in->origins, &p->origin);
+}
+
+bool task_take(struct stage *s, struct task *t, int input, struct pending *head, struct pending *ret)
+{
+    struct task_input *in = &t->inputs[input];
+    bool taken_before = head->rec.offset < merge_channel(&in->merge, head->task)->next_offset;
+
+    *ret = merge_pop(&in->merge, head);
+    if (!is_repeat(in, ret, taken_before))
+        return true;
+    t->changed = true;
+    if (!taken_before) {
+        metrics_add(&s->metrics, METRIC_RECORDS, OUTCOME_REPEAT, 1);
+        s->n_repeats++;
+        if (log_every_ms(&s->repeats_logged_ms, 60000))
+            log_info("repeat", "topic=%s partition=%d offset=%" PRId64 " so_far=%" PRId64, s->inputs[input].topic->broker_name,
+                     t->id, ret->rec.offset, s->n_repeats);
+        if (s->stateful)
+            dropped_add(&in->dropped, ret->rec.offset);
+    }
+    task_release(s, ret);
+    return false;
 }
 
 bool task_idle(const struct stage *s, const struct task *t, int64_t now_ms)

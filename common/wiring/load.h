@@ -39,6 +39,7 @@ struct loader {
     const char *file;
     const char *schemas; /* folder */
     struct bytes *faults;
+    bool lineage_checked;
     bool writers_unknown; /* some stage does not say what it writes: a topic without writer may be its */
     struct topic_more *topics; /* as p->topics */
     struct stage_more *stages; /* as p->stages */

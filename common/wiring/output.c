@@ -116,6 +116,41 @@ static void check_declared(struct loader *l, size_t topic, const char *stage, co
     }
 }
 
+/* The loop writes a lineage by hand, field by field. */
+static void check_lineage(struct loader *l, const struct schema *record)
+{
+    static const char *const fields[] = {"source", "task",        "offset", "index",   "tasks", "epoch",  "at",
+                                         "seen",   "feature_set", "model",  "routing", "input", "channel"};
+    const struct schema *lineage = record->fields[record->n - 1].type;
+    size_t i = 0;
+
+    if (l->lineage_checked || lineage->type != SCHEMA_RECORD)
+        return;
+    l->lineage_checked = true;
+    while (i < ARRAY_LEN(fields) && i < lineage->n && strcmp(lineage->fields[i].name, fields[i]) == 0)
+        i++;
+    if (i < ARRAY_LEN(fields) || i < lineage->n)
+        fault(l, "$.schemas", "expected the Lineage.avsc of this version, whose field %zu is '%s', got '%s': take it over from the "
+              "project's schemas", i + 1, i < ARRAY_LEN(fields) ? fields[i] : "none",
+              i < lineage->n ? lineage->fields[i].name : "none");
+}
+
+/* What a stage without an order of its own writes lies where its input did, or one partition would hold several orders. */
+static void check_in_place(struct loader *l, const struct stage_def *s, size_t topic)
+{
+    const struct topic *t = &l->p->topics[topic], *in = &l->p->topics[s->from[0]];
+    const char *key = l->topics[s->from[0]].key;
+
+    if (t->key && key && strcmp(t->key, key) != 0)
+        fault(l, path_key(l, l->topics[topic].path, "key"),
+              "expected '%s' as of its input '%s', or nothing, for a score lies where its row does, got '%s'", key, in->name,
+              t->key);
+    if (t->partitions != 0 && in->partitions != 0 && t->partitions != in->partitions)
+        fault(l, path_key(l, l->topics[topic].path, "partitions"),
+              "expected %d as of its input '%s', or nothing, for a score lies where its row does, got %d", in->partitions,
+              in->name, t->partitions);
+}
+
 static void resolve_output(struct loader *l, const struct stage_def *s, size_t topic, const struct made *made, size_t n_made)
 {
     struct pipeline *p = l->p;
@@ -131,6 +166,9 @@ static void resolve_output(struct loader *l, const struct stage_def *s, size_t t
         check_declared(l, topic, s->name, in->schema, made, n_made);
     if (more->broken)
         return;
+    check_lineage(l, t->schema);
+    if (strcmp(s->worker, "score") == 0)
+        check_in_place(l, s, topic);
     if (!declared) {
         t->time = in->time;
         for (size_t i = 0; i < t->schema->n; i++)

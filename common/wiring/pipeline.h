@@ -41,6 +41,7 @@ struct stage_def {
     int *to; size_t n_to;
     int64_t commit_interval_ms; /* "commit.interval", default 100 */
     bool arrival_order;         /* "order": "arrival" */
+    bool at_least_once;         /* "processing_guarantee"; default exactly_once */
     /* preprocess */
     int64_t drift_ms; /* default 1 d */
     struct feature_def *features; size_t n_features;

@@ -87,7 +87,7 @@ static void load_to(struct loader *l, struct stage_def *s, struct stage_more *mo
 static void load_stage(struct loader *l, struct stage_def *s, struct stage_more *more)
 {
     struct at at = {more->json, more->path};
-    const char *worker, *order, *workers[ARRAY_LEN(keys_workers)];
+    const char *worker, *order, *guarantee, *workers[ARRAY_LEN(keys_workers)];
 
     more->broken = true;
     s->label_from = -1;
@@ -115,6 +115,11 @@ static void load_stage(struct loader *l, struct stage_def *s, struct stage_more 
     if (order && strcmp(order, "arrival") != 0 && strcmp(order, "at") != 0)
         fault_got(l, path_key(l, more->path, "order"), "\"at\" or \"arrival\"", json_object_get(more->json, "order"));
     s->arrival_order = order && strcmp(order, "arrival") == 0;
+    guarantee = read_string(l, at, "processing_guarantee", /* required= */ false);
+    if (guarantee && strcmp(guarantee, "exactly_once") != 0 && strcmp(guarantee, "at_least_once") != 0)
+        fault_got(l, path_key(l, more->path, "processing_guarantee"), "\"exactly_once\" or \"at_least_once\"",
+                  json_object_get(more->json, "processing_guarantee"));
+    s->at_least_once = guarantee && strcmp(guarantee, "at_least_once") == 0;
     load_from(l, s, more);
     load_to(l, s, more);
 }

@@ -259,7 +259,7 @@ static void a_restore_reads_past_a_dead_writers_open_transaction(void **state)
     must(txn_new(kafka_brokers(NULL), NULL, id, &dead, &err), &err);
     snprintf(id, sizeof(id), "%s.live", name);
     must(txn_new(kafka_brokers(NULL), NULL, id, &live, &err), &err);
-    must(txn_put(dead, &put, &err), &err);
+    must(txn_put(dead, &put, 0, &err), &err);
     {   /* the record must be at the broker, not only queued: a second one is awaited by its size in the end offset */
         int64_t end = 0, deadline = clock_mono_ms() + 8000;
 
@@ -268,7 +268,7 @@ static void a_restore_reads_past_a_dead_writers_open_transaction(void **state)
         assert_int_equal(end, 1);
     }
     put.value = view_str("newer");
-    must(txn_put(live, &put, &err), &err);
+    must(txn_put(live, &put, 0, &err), &err);
     must(txn_commit(live, NULL, NULL, &outcome, &err), &err);
     open_run(&r, "1");
     must(r.log->ops->restore(r.log, changelog, 0, keep, got, &err), &err); /* until the broker ends the dead one: 10 to 20 s */

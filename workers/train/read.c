@@ -6,6 +6,7 @@
 
 #include "kafka/kafka.h"
 #include "stage/file_topic.h"
+#include "stage/origin.h"
 #include "wire/frame.h"
 #include "wire/plan.h"
 
@@ -19,6 +20,8 @@ struct scan {
     const struct want *wants;
     size_t n_wants;
     size_t at; /* index of the column that nearly orders a partition: lineage.at, or the time of a topic from outside */
+    size_t origin; /* index of the columns of origin.h; 0: none, in a topic from outside */
+    struct origins origins[PARTITIONS_MAX];
     const char *path; /* read this file in the topic's place; NULL: from Kafka */
     struct reader *reader;
     struct arena arena;
@@ -61,6 +64,16 @@ static bool decode_frame(struct scan *s, const struct frame *f)
            !s->row.cols[0].null[0] && !s->row.cols[s->at].null[0];
 }
 
+/* A stage before wrote it twice: of the range that is read, the first one counts. */
+static bool is_repeat(struct scan *s, int partition)
+{
+    struct origin o;
+    struct error err;
+
+    return s->origin && origin_get(&s->row.cols[s->origin], &o, &err) == OK && o.channel >= 0 &&
+           !origins_pass(&s->origins[partition], &o);
+}
+
 /* False: no data (a mark, or what the stages before have dead-lettered). */
 static bool decode(struct scan *s, const struct reader_msg *m)
 {
@@ -93,6 +106,8 @@ static void scan_close(struct scan *s)
 {
     for (size_t i = 0; i < s->n_plans; i++)
         decode_plan_free(s->plans[i].plan);
+    for (int p = 0; p < PARTITIONS_MAX; p++)
+        origins_done(&s->origins[p]);
     reader_free(s->reader);
     arena_done(&s->arena);
 }
@@ -147,7 +162,7 @@ static enum status scan_range(struct scan *s, int64_t from_ms, int64_t to_ms, sc
 
         if (reader_next(s->reader, -1, &m, &end, err) != OK)
             return err->status;
-        if (!end && decode(s, &m) && each(s, &m, ctx, err) != OK)
+        if (!end && decode(s, &m) && !is_repeat(s, m.partition) && each(s, &m, ctx, err) != OK)
             return err->status;
     }
     return OK;
@@ -171,7 +186,7 @@ static enum status scan_file(struct scan *s, scan_fn *each, void *ctx, struct er
         struct reader_msg m = {.partition = r.partition, .offset = r.offset};
         struct frame f = {FRAME_ID, r.schema_id, r.value};
 
-        if (decode_frame(s, &f) && (st = each(s, &m, ctx, err)) != OK)
+        if (decode_frame(s, &f) && !is_repeat(s, m.partition) && (st = each(s, &m, ctx, err)) != OK)
             break;
     }
     file_topic_close(file);
@@ -311,11 +326,22 @@ enum status read_first(struct job *j, int64_t *ret_at, struct error *err)
     return st == OK ? OK : err_wrap(err, "read %s", t->broker_name);
 }
 
+/* The n_first columns of wants, and those that say where a record of a stage stems from. */
+static void open_topic(struct scan *s, struct job *j, const struct topic *t, const char *path, struct want *wants, size_t n_first)
+{
+    *s = (struct scan){.job = j, .topic = t, .path = path, .wants = wants, .n_wants = n_first};
+    if (t->writer < 0)
+        return;
+    s->origin = n_first;
+    for (size_t i = 0; i < ORIGIN_COLS; i++)
+        wants[s->n_wants++] = (struct want){origin_cols[i], COL_INT};
+}
+
 enum status read_rows(struct job *j, struct data *d, struct error *err)
 {
     const struct topic *t = &j->pipeline->topics[j->def->from[0]];
     size_t n = 3 + j->def->n_model_features;
-    struct want *wants = arena_zalloc(&j->arena, n * sizeof(*wants));
+    struct want *wants = arena_zalloc(&j->arena, (n + ORIGIN_COLS) * sizeof(*wants));
     struct scan *s = arena_zalloc(&j->arena, sizeof(*s));
     int64_t unused;
 
@@ -326,14 +352,15 @@ enum status read_rows(struct job *j, struct data *d, struct error *err)
         wants[i] = (struct want){j->def->model_features[i - 3], type_of(t, j->def->model_features[i - 3])};
     if (t->writer < 0)
         return err_set(err, ERR_FATAL, "topic %s: train reads feature rows, which a stage of the pipeline writes", t->name);
-    *s = (struct scan){.job = j, .topic = t, .path = j->rows_file, .wants = wants, .n_wants = n, .at = 2};
+    open_topic(s, j, t, j->rows_file, wants, n);
+    s->at = 2;
     return run(j, s, d, j->span.from_ms, j->span.holdout_to_ms, take_row, &unused, err);
 }
 
 enum status read_labels(struct job *j, struct data *d, struct error *err)
 {
     const struct topic *t = &j->pipeline->topics[j->def->label_from];
-    struct want *wants = arena_zalloc(&j->arena, 3 * sizeof(*wants));
+    struct want *wants = arena_zalloc(&j->arena, (3 + ORIGIN_COLS) * sizeof(*wants));
     struct scan *s = arena_zalloc(&j->arena, sizeof(*s));
     bool own_at = t->writer >= 0;
     int64_t time_max;
@@ -341,8 +368,8 @@ enum status read_labels(struct job *j, struct data *d, struct error *err)
     wants[0] = (struct want){t->time, COL_INT};
     wants[1] = (struct want){j->def->label_on, type_of(t, j->def->label_on)};
     wants[2] = (struct want){"lineage.at", COL_INT};
-    *s = (struct scan){.job = j, .topic = t, .path = j->labels_file, .wants = wants, .n_wants = own_at ? 3 : 2,
-                       .at = own_at ? 2 : 0};
+    open_topic(s, j, t, j->labels_file, wants, own_at ? 3 : 2);
+    s->at = own_at ? 2 : 0;
     if (run(j, s, d, j->span.from_ms, j->span.as_of_ms, take_label, &time_max, err) != OK)
         return err->status;
     if (j->span.as_of_ms == INT64_MAX)
