@@ -60,8 +60,9 @@ bool features_has_state(const struct features *f);
 
 /* Rows of one input, in the order in which the log decided. keys[r] and event_ms[r] belong to row r; rows with
  * bad[r] != NULL are passed over; a row that cannot be computed gets bad[r] (arena text). For the emitting
- * input the feature columns are added to `in`. at: the task's event-time progress before the batch;
- * nothing older than at - lateness_ms - longest window - delay is kept. commit: see state_dirty. */
+ * input the feature columns are added to `in`. at: the event-time progress of the emitting input before the batch, and lateness_ms
+ * how far behind it that input's rows may be: nothing older than at - lateness_ms - longest window - delay is kept, for no row can
+ * ask for it, however far the other inputs are. commit: see state_dirty. */
 enum status features_apply(const struct features *f, struct state *s, size_t input, struct batch *in,
                            const struct view *keys, const int64_t *event_ms, const char **bad, int64_t at,
                            int64_t lateness_ms, int64_t commit, struct error *err);

@@ -106,7 +106,7 @@ enum status features_apply(const struct features *f, struct state *s, size_t inp
 
         if (bad[r])
             continue;
-        at = event_ms[r] > at ? event_ms[r] : at;
+        at = input == f->emit && event_ms[r] > at ? event_ms[r] : at;
         expired = ring && at > INT64_MIN + ring->horizon_ms + lateness_ms ? at - ring->horizon_ms - lateness_ms : INT64_MIN;
         st = apply_row(f, s, ring, ring_i, values, keys[r], event_ms[r], expired, r, commit, &rings, err);
         if (st == ERR_RECORD)

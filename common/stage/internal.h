@@ -65,6 +65,7 @@ struct task_input {
 struct task {
     int id;
     int64_t at;
+    int64_t emit_at; /* of the emitting input alone, since the start */
     bool idle;
     int64_t next_at; /* as the last commit says: `at`, or more where the next record is known and waits for other tasks */
     int64_t marked_at; /* as the last marks said */

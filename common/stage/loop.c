@@ -83,6 +83,8 @@ static void fill_row(struct stage *s, struct task *t, struct rows *rows, struct 
     struct error err;
 
     t->at = p->at > t->at ? p->at : t->at;
+    if (p->rec.input == s->def->emit && p->at > t->emit_at)
+        t->emit_at = p->at;
     keys[r] = p->rec.key;
     event_ms[r] = p->event_ms;
     at[r] = t->at;
@@ -183,7 +185,7 @@ static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, si
     struct out outs[INPUTS_MAX] = {0};
     int64_t limit = drift_limit(s, t, now_ms);
     struct batch cols;
-    struct rows rows = {.task = t->id, .cols = &cols, .state = t->state, .commit = s->commit, .at_before = t->at};
+    struct rows rows = {.task = t->id, .cols = &cols, .state = t->state, .commit = s->commit, .emit_at = t->emit_at};
     enum status st = OK;
     size_t n = 0;
     int input = 0;
@@ -222,7 +224,7 @@ static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, si
     decode_begin(s->inputs[rows.input].wants, s->inputs[rows.input].n_wants, &cols);
     cols.n_rows = n;
     rows.bad = arena_zalloc(&s->batch, n * sizeof(*rows.bad));
-    rows.lateness_ms = s->inputs[rows.input].topic->lateness_ms;
+    rows.lateness_ms = s->inputs[s->def->emit].topic->lateness_ms;
     rows.keys = arena_alloc(&s->batch, n * sizeof(*rows.keys));
     rows.event_ms = arena_alloc(&s->batch, n * sizeof(*rows.event_ms));
     rows.at = arena_alloc(&s->batch, n * sizeof(*rows.at));

@@ -28,8 +28,8 @@ struct rows {
     const int64_t *at;       /* the task's event-time progress as of each row, itself included */
     const char **bad;        /* NULL, or why the row is passed over: set it and the row becomes a dead letter */
     bool replay;             /* rebuilds state only: outputs are dropped */
-    int64_t at_before;       /* progress before the batch */
-    int64_t lateness_ms;
+    int64_t emit_at;         /* progress of the emitting input before the batch; INT64_MIN: since the start it has brought nothing */
+    int64_t lateness_ms;     /* how far behind its progress a row of the emitting input may be */
     int64_t commit;          /* for state_dirty */
     struct state *state;
 };

@@ -11,7 +11,7 @@ struct task *task_new(const struct stage *s, int id)
     struct task *t = xcalloc(1, sizeof(*t));
 
     t->id = id;
-    t->at = t->next_at = t->marked_at = INT64_MIN;
+    t->at = t->emit_at = t->next_at = t->marked_at = INT64_MIN;
     t->state = state_new((size_t)1 << 32);
     for (size_t i = 0; i < s->n_inputs; i++) {
         merge_init(&t->inputs[i].merge, s->inputs[i].outside || s->worker->stateless_order ? 1 : 0);

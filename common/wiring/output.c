@@ -160,6 +160,7 @@ static void resolve_output(struct loader *l, const struct stage_def *s, size_t t
     const char *key = l->topics[s->from[s->emit]].key;
     bool declared = t->time != NULL;
 
+    t->lateness_ms = in->lateness_ms;
     if (t->schema_name == NULL)
         derive(l, topic, in->schema, made, n_made);
     else if (!more->broken)

@@ -23,7 +23,7 @@ struct topic {
     const char *key;  /* field name, or NULL (then the record's key goes through) */
     const char *time; /* field name; for a stage's output: inherited from its emitting input */
     int partitions;   /* declared, or inherited from the writer's input */
-    int64_t lateness_ms; /* "lateness", default 1h; topics from outside only */
+    int64_t lateness_ms; /* "lateness", default 1h; of a stage's output: that of its emitting input */
     int64_t time_min_ms; /* "time.min", default 2000-01-01 */
     int64_t time_ahead_ms; /* "time.ahead", default 10 min */
     int writer;       /* stage that writes it and is not ingest, or -1: from outside */

@@ -56,7 +56,7 @@ static void stage_unmake(struct stage *s)
 /* n rows of input i, event time and `at` by the caller; columns are those that the worker wanted, all null. */
 static struct rows rows_make(struct stage *s, size_t i, size_t n, struct state *state, struct arena *a, struct batch *cols)
 {
-    struct rows r = {.input = i, .cols = cols, .state = state, .at_before = INT64_MIN, .commit = 1};
+    struct rows r = {.input = i, .cols = cols, .state = state, .emit_at = INT64_MIN, .commit = 1};
 
     batch_init(cols, a, n);
     cols->n_rows = n;

@@ -150,7 +150,7 @@ static void a_value_that_is_not_given_has_its_default(void **state)
     pipeline_free(p);
 }
 
-static void outputs_inherit_partitions_time_and_marks(void **state)
+static void outputs_inherit_partitions_time_lateness_and_marks(void **state)
 {
     struct pipeline *p = load("test/data/valid/pipeline/whole.json");
 
@@ -162,6 +162,7 @@ static void outputs_inherit_partitions_time_and_marks(void **state)
         assert_non_null(t->schema);
         assert_string_equal(t->time, strcmp(t->name, "truths") == 0 ? "found_at" : "at");
         assert_int_equal(t->ordered, strcmp(t->name, "alarms") != 0);
+        assert_int_equal(t->lateness_ms, strcmp(t->name, "truths") == 0 ? 3600000 : 172800000);
     }
     assert_int_equal(pipeline_topic(p, "ratings")->writer, pipeline_stage(p, "rate") - p->stages);
     assert_int_equal(pipeline_drift(p, pipeline_topic(p, "truths")), 0);
@@ -319,7 +320,7 @@ int main(void)
         cmocka_unit_test(every_wrong_file_is_refused_with_its_message),
         cmocka_unit_test(a_file_that_is_not_there_is_named),
         cmocka_unit_test(a_value_that_is_not_given_has_its_default),
-        cmocka_unit_test(outputs_inherit_partitions_time_and_marks),
+        cmocka_unit_test(outputs_inherit_partitions_time_lateness_and_marks),
         cmocka_unit_test(a_derived_schema_is_the_input_the_features_and_lineage),
         cmocka_unit_test(a_model_takes_its_families_in_the_order_asked_for),
         cmocka_unit_test(a_definition_upstream_changes_every_feature_set_behind_it),

@@ -35,7 +35,7 @@ enum status preprocess_transform(void *ctx, struct rows *in, struct out *outs, s
 {
     const struct preprocess *p = ctx;
 
-    if (features_apply(p->features, in->state, in->input, in->cols, in->keys, in->event_ms, in->bad, in->at_before,
+    if (features_apply(p->features, in->state, in->input, in->cols, in->keys, in->event_ms, in->bad, in->emit_at,
                        in->lateness_ms, in->commit, err) != OK)
         return err->status;
     for (size_t o = 0; in->input == p->emit && o < p->n_out; o++) {
