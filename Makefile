@@ -13,6 +13,8 @@ INTEGRATIONS := $(patsubst %.c,$(O)/%,$(wildcard test/integration/test_*.c))
 TOOLS := $(O)/test/reference/compare
 CHAINS := $(patsubst %,$(O)/%,$(wildcard test/files/*))
 FUZZERS := $(patsubst %.c,$(O)/%,$(wildcard test/fuzz/fuzz_*.c))
+SIM := $(O)/test/sim/sim
+SIM_PARTS := $(patsubst %.c,$(O)/%.o,$(wildcard test/sim/*.c))
 BENCHES := $(patsubst %.c,$(O)/%,$(wildcard test/bench/*.c))
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wmissing-prototypes -Wvla -Wformat=2 \
@@ -26,12 +28,13 @@ OPT_tsan := -O1 -g -fsanitize=thread
 CFLAGS := -std=gnu11 $(WARN) $(OPT_$(MODE)) -ffp-contract=off -fPIE -pthread -Icommon -I. \
           $(EXTRA_CFLAGS)
 LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code -Wl,--as-needed
-LDLIBS = $(RDKAFKA_LIBS) $(XGBOOST_LIBS) -lavro -ljansson -lsodium -lmicrohttpd -lz -lm
+OTHER_LIBS = $(XGBOOST_LIBS) -lavro -ljansson -lsodium -lmicrohttpd -lz -lm
+LDLIBS = $(RDKAFKA_LIBS) $(OTHER_LIBS)
 # Where a program finds the libraries of build/deps: relative to itself ($(1): the way from it to build/).
 runpath = $(DEPS_DIRS:%=-Wl,-rpath,'$$ORIGIN/$(1)/deps/%')
 
 all: $(BINS) ## build the five workers and the millrace command
-tests: $(TESTS) $(FUZZERS) $(TOOLS)
+tests: $(TESTS) $(FUZZERS) $(TOOLS) $(SIM)
 test: $(TESTS:=.passed) $(FUZZERS:=.passed) $(CHAINS:=.passed) ## everything that needs no broker
 
 $(O)/%.o: %.c
@@ -59,6 +62,10 @@ $(O)/libparts.a: $(WORKER_PARTS)
 $(TESTS) $(INTEGRATIONS) $(FUZZERS) $(BENCHES) $(TOOLS): %: %.o $(O)/libparts.a $(LIB)
 	@echo '  link $@'
 	@$(CC) $(OPT_$(MODE)) $(LDFLAGS) $(call runpath,../../..) $^ $(LDLIBS) -lcmocka -o $@
+# The simulation: it stands in for librdkafka, the clock, the signals and the log, so these are not linked.
+$(SIM): $(SIM_PARTS) $(O)/libparts.a $(LIB)
+	@echo '  link $@'
+	@$(CC) $(OPT_$(MODE)) $(LDFLAGS) $(call runpath,../../..) $^ $(OTHER_LIBS) -o $@
 %.passed: %
 	@$< >$@.log 2>&1 && touch $@ && echo '  ok   $<' || { tail -n 40 $@.log; echo '  FAIL $<'; false; }
 
@@ -71,6 +78,7 @@ $(CHAINS:=.passed): $(O)/%.passed: % $(BINS) $(wildcard test/reference/* pipelin
 check: ; @test/check ## every test, a real Kafka included; ends with `N passed, N failed`
 lint: all ; @test/lint ## rules that no compiler checks
 integration: all tests ; @test/check integration $(TEST) ## what needs a real Kafka; TEST=name runs one
+sim: $(SIM) ; @$(SIM) --schedules $(or $(SCHEDULES),20000) --seed $(or $(SEED),1) ## simulated faults: SCHEDULES=n SEED=n
 bench: all $(BENCHES) $(TOOLS) ; @test/run_bench $(BENCH) ## print figures; BENCH=name runs one program
 demo: ; @deploy/demo ## the fraud pipeline on this machine; KEEP=1 leaves it running
 kafka: ; @deploy/local/kafka start ## a real Kafka on this machine; prints its address
@@ -103,6 +111,6 @@ include $(DEPS)/deps.mk
 endif
 $(DEPS)/deps.mk: deploy/deps deploy/deps.lock ; @deploy/deps
 
-.PHONY: all tests test check lint integration bench demo kafka kafka-stop deps sbom asan tsan valgrind fuzz fuzzers clean help
+.PHONY: all tests test check lint integration sim bench demo kafka kafka-stop deps sbom asan tsan valgrind fuzz fuzzers clean help
 .DEFAULT_GOAL := all
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

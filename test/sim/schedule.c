@@ -1,0 +1,129 @@
+/* test/sim/schedule.c: which faults strike where: drawn from a seed, printed, read again. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/rand.h"
+#include "test/sim/sim.h"
+
+const char *const step_names[N_STEPS] = {"ask",  "ends", "init",    "committed", "assign", "take", "read",
+                                         "put",  "send", "offsets", "commit",    "abort",  "nap",  "close"};
+const char *const fault_names[N_FAULTS] = {"none",  "kill",    "kill_after",   "stop",        "zombie", "leave", "join",
+                                           "kick",  "fence",   "txn_timeout",  "compact",     "away",   "lost_request",
+                                           "lost_answer", "late", "slow", "timeout", "retriable", "abortable", "markers"};
+
+static bool is_request(enum step step)
+{
+    return step <= STEP_COMMITTED || (step >= STEP_SEND && step <= STEP_ABORT);
+}
+
+const char *schedule_cannot(enum step step, enum fault fault)
+{
+    if (fault >= FAULT_LOST_REQUEST && fault <= FAULT_MARKERS && !is_request(step) && step != STEP_TAKE && step != STEP_READ)
+        return "it asks the broker nothing";
+    if ((step == STEP_TAKE || step == STEP_READ) && fault >= FAULT_LOST_REQUEST && fault != FAULT_LOST_ANSWER && fault != FAULT_SLOW)
+        return "a fetch changes nothing: lost_answer and slow say it all";
+    if (fault == FAULT_LATE && (step == STEP_ASK || step == STEP_ENDS || step == STEP_COMMITTED))
+        return "a question that arrives twice changes nothing";
+    if (fault == FAULT_ABORTABLE && step != STEP_SEND && step != STEP_OFFSETS && step != STEP_COMMIT)
+        return "no transaction can fail there";
+    if (fault == FAULT_MARKERS && step != STEP_COMMIT && step != STEP_ABORT)
+        return "no marker is written";
+    if (fault == FAULT_LEAVE && step == STEP_CLOSE)
+        return "it is leaving";
+    return NULL;
+}
+
+static void draw_item(struct rand *r, const bool *on, int counts[STAGES_MAX][N_STEPS], struct item *it)
+{
+    do {
+        it->fault = (enum fault)(1 + rand_below(r, N_FAULTS - 1));
+        it->step = (enum step)rand_below(r, N_STEPS);
+    } while (!on[it->fault] || schedule_cannot(it->step, it->fault));
+    it->stage = (int)rand_below(r, (uint64_t)world_stages());
+    it->how = (int)rand_below(r, 4);
+    it->nth = 1 + (int)rand_below(r, (uint64_t)counts[it->stage][it->step] + 2);
+}
+
+void schedule_draw(uint64_t seed, int counts[STAGES_MAX][N_STEPS], struct schedule *ret)
+{
+    struct rand r;
+    bool on[N_FAULTS] = {false};
+
+    rand_seed(&r, seed);
+    *ret = (struct schedule){.world = (int)rand_below(&r, (uint64_t)world_n()), .changelog_bytes = 1};
+    for (int s = 0; s < STAGES_MAX; s++)
+        ret->slots[s] = 1 + (int)rand_below(&r, 2);
+    if (rand_below(&r, 3) == 0)
+        ret->changelog_bytes = (int)CHANGELOG_BYTES;
+    if (rand_below(&r, 4) != 0)
+        ret->jitter = 1 + rand_below(&r, 1000000);
+    ret->lazy_sweep = rand_below(&r, 2) == 0;
+    /* which kinds of faults are on at all; in a quarter none */
+    if (rand_below(&r, 4) == 0)
+        return;
+    for (size_t n = 0; n < 2; n++)
+        on[1 + rand_below(&r, N_FAULTS - 1)] = true;
+    for (int f = 1; f < N_FAULTS; f++)
+        on[f] |= rand_below(&r, 3) == 0;
+    ret->n_items = 1 + rand_below(&r, ITEMS_MAX - 1);
+    for (size_t k = 0; k < ret->n_items; k++)
+        draw_item(&r, on, counts, &ret->items[k]);
+}
+
+void schedule_print(const struct schedule *s, struct bytes *out)
+{
+    bytes_printf(out, "world=%d slots=%d,%d,%d changelog=%d jitter=%llu lazy=%d", s->world, s->slots[0], s->slots[1], s->slots[2],
+                 s->changelog_bytes, (unsigned long long)s->jitter, s->lazy_sweep);
+    for (size_t k = 0; k < s->n_items; k++) {
+        const struct item *it = &s->items[k];
+
+        bytes_printf(out, " %s:%s.%s.%d:%d", fault_names[it->fault], world_stage_name(it->stage), step_names[it->step], it->nth,
+                     it->how);
+    }
+}
+
+static int index_of(const char *name, const char *const *names, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (strcmp(names[i], name) == 0)
+            return i;
+    return -1;
+}
+
+static bool parse_item(const char *word, struct item *it)
+{
+    char fault[32], stage[32], step[32];
+    int f, s;
+
+    if (sscanf(word, "%31[a-z_]:%31[a-z_].%31[a-z_].%d:%d", fault, stage, step, &it->nth, &it->how) != 5)
+        return false;
+    f = index_of(fault, fault_names, N_FAULTS);
+    s = index_of(step, step_names, N_STEPS);
+    it->stage = -1;
+    for (int i = 0; i < world_stages(); i++)
+        if (strcmp(world_stage_name(i), stage) == 0)
+            it->stage = i;
+    if (f < 0 || s < 0 || it->stage < 0 || it->how < 0 || it->how > 3)
+        return false;
+    it->fault = (enum fault)f;
+    it->step = (enum step)s;
+    return true;
+}
+
+bool schedule_parse(const char *line, struct schedule *ret)
+{
+    unsigned long long jitter;
+    int lazy, n = 0;
+    char word[128];
+
+    *ret = (struct schedule){0};
+    if (sscanf(line, " world=%d slots=%d,%d,%d changelog=%d jitter=%llu lazy=%d%n", &ret->world, &ret->slots[0], &ret->slots[1],
+               &ret->slots[2], &ret->changelog_bytes, &jitter, &lazy, &n) != 7)
+        return false;
+    ret->jitter = jitter;
+    ret->lazy_sweep = lazy != 0;
+    for (line += n; sscanf(line, " %127s%n", word, &n) == 1; line += n)
+        if (ret->n_items == ITEMS_MAX || !parse_item(word, &ret->items[ret->n_items++]))
+            return false;
+    return ret->world >= 0 && ret->world < world_n();
+}

@@ -1,0 +1,202 @@
+/* test/sim/sim.h */
+/*
+ * sim: the shipped loop and the shipped Kafka driver on a simulated librdkafka, one process, one thread, no clock but its own.
+ *
+ *   broker.c, group.c     the broker
+ *   client*.c             librdkafka's functions, as far as common/kafka calls them
+ *   sched.c               instances as coroutines, the clock, where faults strike
+ *   schedule.c            a schedule: drawn from a seed, read from a text, made shorter
+ *   world.c               records, stages, slots; when all is quiet
+ *   check.c, oracle.c     what must hold
+ *   main.c                many schedules, the table, regressions
+ *
+ * A schedule says which faults strike where; everything else follows from it, so that a run can be repeated and shortened.
+ */
+#ifndef SIM_SIM_H
+#define SIM_SIM_H
+
+#include <ucontext.h>
+
+#include "base/rand.h"
+#include "stage/internal.h"
+#include "test/sim/broker.h"
+
+/* ---- schedule.c ---- */
+
+/* Where an instance can be struck: a call of librdkafka, or a pause. */
+enum step {
+    STEP_ASK,       /* metadata, configurations, a partition's bounds */
+    STEP_ENDS,      /* ListOffsets: up to where to restore */
+    STEP_INIT,      /* init_transactions */
+    STEP_COMMITTED, /* the group's offsets */
+    STEP_ASSIGN,
+    STEP_TAKE,      /* the loop takes records */
+    STEP_READ,      /* a reader does: restore, schemas */
+    STEP_PUT,       /* one record, into the client's queue */
+    STEP_SEND,      /* the queue, to the broker */
+    STEP_OFFSETS,   /* send_offsets_to_transaction */
+    STEP_COMMIT,
+    STEP_ABORT,
+    STEP_NAP,
+    STEP_CLOSE,
+    N_STEPS
+};
+
+enum fault {
+    FAULT_NONE,
+    /* of the process */
+    FAULT_KILL,       /* before the call takes effect; its slot starts again */
+    FAULT_KILL_AFTER, /* after it took effect */
+    FAULT_STOP,       /* for less than its session */
+    FAULT_ZOMBIE,     /* stopped, its successor starts, then it goes on */
+    FAULT_LEAVE,      /* asked to end (SIGTERM) */
+    FAULT_JOIN,       /* another instance of the stage starts: a rebalance */
+    /* at the broker */
+    FAULT_KICK,        /* the group forgets the member */
+    FAULT_FENCE,       /* somebody else takes its transactional id */
+    FAULT_TXN_TIMEOUT, /* transaction.timeout.ms passes */
+    FAULT_COMPACT,
+    FAULT_AWAY, /* no broker for some time */
+    /* on the wire */
+    FAULT_LOST_REQUEST,
+    FAULT_LOST_ANSWER, /* it took effect */
+    FAULT_LATE,        /* a second copy arrives later; the client sent again because its connection broke */
+    FAULT_SLOW,        /* the answer takes 6 s */
+    FAULT_TIMEOUT,     /* no answer within the call's time; it arrives not at all, at once, or later */
+    FAULT_RETRIABLE,   /* an error after which the same is asked again */
+    FAULT_ABORTABLE,   /* an error that ends the transaction */
+    FAULT_MARKERS,     /* the markers of this EndTxn are written seconds apart */
+    N_FAULTS
+};
+
+#define STAGES_MAX 3
+#define SLOTS_MAX 3
+#define ITEMS_MAX 6
+
+/* At the nth such step of any instance of the stage. */
+struct item {
+    enum fault fault;
+    int stage;
+    enum step step;
+    int nth;
+    int how; /* 0 to 3: how long, how late */
+};
+
+struct schedule {
+    int world;            /* which records, in which waves */
+    int slots[STAGES_MAX]; /* instances that run from the beginning */
+    int changelog_bytes;
+    uint64_t jitter; /* seed of latencies and fetch sizes; 0: none */
+    bool lazy_sweep; /* timed-out transactions are found only each 10 s */
+    struct item items[ITEMS_MAX];
+    size_t n_items;
+};
+
+extern const char *const step_names[N_STEPS];
+extern const char *const fault_names[N_FAULTS];
+/* NULL, or why this fault cannot strike there. */
+const char *schedule_cannot(enum step step, enum fault fault);
+/* counts: how often each step occurs in the quiet run. */
+void schedule_draw(uint64_t seed, int counts[STAGES_MAX][N_STEPS], struct schedule *ret);
+void schedule_print(const struct schedule *s, struct bytes *out);
+bool schedule_parse(const char *line, struct schedule *ret);
+
+/* ---- sched.c ---- */
+
+struct rd_kafka_s;
+
+enum life { LIFE_NONE, LIFE_RUNS, LIFE_STOPPED, LIFE_ENDED };
+
+struct instance {
+    enum life life;
+    int stage, slot;
+    char name[24];
+    ucontext_t context;
+    int64_t wake_us, resume_us;
+    bool stopping;    /* SIGTERM came */
+    bool kill_after;
+    int how_killed;
+    bool is_zombie;   /* has a successor */
+    int n_empty_takes;
+    struct stage *s;
+    struct rd_kafka_s *clients;
+    enum status status;
+    struct error err;
+};
+
+/* What is on its way to the broker. */
+struct request {
+    rd_kafka_resp_err_t (*handle)(struct broker *b, struct request *r);
+    int pid, epoch, topic, partition, group, member_id, generation;
+    bool commit, question; /* a question changes nothing: none is on its way for long */
+    int64_t spread_us, timeout_us;
+    int32_t seq;
+    const char *id; /* transactional id, or the member's instance */
+    const struct produced *records;
+    size_t n_records;
+    const struct offsets *offsets;
+    void *list;
+    int ret_pid, ret_epoch;
+};
+
+struct sim {
+    struct schedule schedule;
+    struct broker *broker;
+    int64_t now_us, away_until_us;
+    struct instance *me; /* NULL: the world */
+    int counts[STAGES_MAX][N_STEPS];
+    int struck[N_STEPS][N_FAULTS];
+    bool item_done[ITEMS_MAX];
+    struct rand jitter;
+    int64_t n_steps;
+    uint64_t trace; /* hash of all that happened: the same schedule gives the same */
+    bool story;     /* print it */
+    char failure[400]; /* what does not hold; empty: nothing */
+};
+
+extern struct sim sim;
+
+void sched_begin(const struct schedule *s);
+struct instance *sched_start(struct stage *s, int stage, int slot);
+void sched_kill(struct instance *i);
+/* Runs instances and timers until the world is done or failed. */
+void sched_run(void);
+void sched_post(const struct request *r, int64_t delay_us);
+bool sched_in_flight(void);
+struct instance *sched_instances(size_t *ret_n);
+
+/* An instance reaches a step; returns a fault of the wire, or FAULT_NONE. *ret_how: its item's. May not return. */
+enum fault step_begin(enum step step, int64_t cost_us, int *ret_how);
+/* The step took effect, its answer is on the way. */
+void step_end(int64_t cost_us);
+void step_wait(int64_t us);
+uint64_t jitter_below(uint64_t n); /* 0 without jitter */
+
+void story(const char *fmt, ...) PRINTF(1, 2);
+void fail(const char *fmt, ...) PRINTF(1, 2);
+
+/* client.c: what librdkafka does on its own threads; returns when next. */
+int64_t client_tick(struct rd_kafka_s *rk);
+void client_lost(struct rd_kafka_s *rk); /* its connections broke */
+const char *client_group_instance(const struct rd_kafka_s *rk); /* NULL: in no group */
+const char *client_txn_id(const struct rd_kafka_s *rk);         /* NULL: none */
+int client_group(const struct rd_kafka_s *rk);
+
+/* ---- world.c ---- */
+enum status world_open(const char *pipeline, struct error *err);
+int world_n(void);
+int world_stages(void);
+const char *world_stage_name(int stage);
+const struct pipeline *world_pipeline(void);
+void world_begin(void);
+int64_t world_tick(void); /* returns when next */
+bool world_done(void);
+void world_struck(struct instance *i, enum fault fault, int how); /* faults of the process */
+void world_ended(struct instance *i);
+
+/* ---- check.c ---- */
+void check_begin(bool learning); /* learning: this is the quiet run, it makes what others are compared with */
+void check_visible(int topic, int partition, int64_t offset, const struct record *r);
+void check_end(void);
+
+#endif
