@@ -129,7 +129,8 @@ enum status changelog_write(struct stage *s, struct task *t, struct error *err)
     size_t spent = 0;
     char at[64];
 
-    while ((spent < s->changelog_bytes || chunk.more) && state_next_chunk(t->state, &chunk)) {
+    /* Within a replay a key reflects less than the cursors that would go with it. */
+    while (!task_replays(t, s->n_inputs) && (spent < s->changelog_bytes || chunk.more) && state_next_chunk(t->state, &chunk)) {
         if (put_state(s, t, chunk.entry->key, chunk.index, chunk.n_chunks, NULL, chunk.bytes, err) != OK)
             return err->status;
         spent += chunk.bytes.n + 64;
@@ -254,8 +255,10 @@ static bool get_checkpoint(struct restoring *re, const struct positions *p, stru
         ch->next_offset = c->offset;
         ch->at = ch->taken_at = c->at;
         ch->idle = c->idle;
+        if (c->offset > t->inputs[c->input].replay_to)
+            t->inputs[c->input].replay_to = c->offset;
         if (re->stage->inputs[c->input].outside)
-            t->inputs[c->input].fetched_at = re->at[c->input];
+            t->inputs[c->input].fetched_at = t->inputs[c->input].low_at = re->at[c->input];
     }
     re->found = true;
     return true;

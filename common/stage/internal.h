@@ -45,13 +45,14 @@ struct positions {
 struct moment {
     int64_t commit;
     int64_t low[INPUTS_MAX];
-    int64_t at[INPUTS_MAX]; /* of what lies below `low` (topics from outside: one channel) */
+    int64_t at[INPUTS_MAX]; /* of what lies below `low` (topics from outside) */
 };
 
 struct task_input {
     struct merge merge;
     int64_t next_offset; /* one after the last fetched, or the partition's end */
     int64_t fetched_at;  /* running maximum of event time as fetched (topics from outside) */
+    int64_t low_at;      /* the same of what was taken, again in a replay: lateness is judged by it after the next restore */
     int64_t end_since_ms; /* wall clock since when the partition's end is reached; 0: it is not */
     int64_t replay_to;   /* restored: offsets below this may be replays */
     int64_t n_taken;
@@ -208,6 +209,8 @@ struct pending *task_head(const struct stage *s, struct task *t, int64_t now_ms,
 bool task_take(struct stage *s, struct task *t, int input, struct pending *head, struct pending *ret);
 bool task_idle(const struct stage *s, const struct task *t, int64_t now_ms);
 int64_t task_low(const struct task *t, size_t input);
+/* Whether records that were taken before the restore are still to be taken again. */
+bool task_replays(const struct task *t, size_t n_inputs);
 void task_moment(struct task *t, int64_t commit, size_t n_inputs);
 /* What the oldest dirty key needs; the present positions when all is written. */
 void task_need(struct task *t, size_t n_inputs, struct moment *ret_need);

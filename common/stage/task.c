@@ -16,7 +16,7 @@ struct task *task_new(const struct stage *s, int id)
     for (size_t i = 0; i < s->n_inputs; i++) {
         merge_init(&t->inputs[i].merge, s->inputs[i].outside || s->worker->stateless_order ? 1 : 0);
         t->inputs[i].merge.unordered = !s->inputs[i].outside && !s->inputs[i].marked;
-        t->inputs[i].fetched_at = INT64_MIN;
+        t->inputs[i].fetched_at = t->inputs[i].low_at = INT64_MIN;
         t->inputs[i].committed = -1;
         t->inputs[i].committed_at = INT64_MIN;
     }
@@ -126,6 +126,7 @@ bool task_take(struct stage *s, struct task *t, int input, struct pending *head,
     bool taken_before = head->rec.offset < merge_channel(&in->merge, head->task)->next_offset;
 
     *ret = merge_pop(&in->merge, head);
+    in->low_at = ret->at > in->low_at ? ret->at : in->low_at;
     if (!is_repeat(in, ret, taken_before))
         return true;
     t->changed = true;
@@ -158,13 +159,27 @@ int64_t task_low(const struct task *t, size_t input)
     return merge_lowest(&t->inputs[input].merge, t->inputs[input].next_offset);
 }
 
+bool task_replays(const struct task *t, size_t n_inputs)
+{
+    for (size_t i = 0; i < n_inputs; i++) {
+        const struct task_input *in = &t->inputs[i];
+
+        if (in->next_offset < in->replay_to)
+            return true;
+        for (size_t c = 0; c < in->merge.n_channels; c++)
+            if (in->merge.channels[c].n != 0 && in->merge.channels[c].ring[in->merge.channels[c].head].replay)
+                return true;
+    }
+    return false;
+}
+
 static struct moment moment_now(struct task *t, int64_t commit, size_t n_inputs)
 {
     struct moment m = {.commit = commit};
 
     for (size_t i = 0; i < n_inputs; i++) {
         m.low[i] = task_low(t, i);
-        m.at[i] = merge_channel(&t->inputs[i].merge, 0)->taken_at;
+        m.at[i] = t->inputs[i].low_at;
     }
     return m;
 }
