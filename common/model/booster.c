@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <xgboost/c_api.h>
 
 #include "base/arena.h"
@@ -198,6 +199,12 @@ static int name_features(BoosterHandle b, const struct booster_fit *fit)
     bad = XGBoosterSetStrFeatureInfo(b, "feature_name", names, fit->n_features);
     free(names);
     return bad;
+}
+
+void booster_threads_sleep(char **argv)
+{
+    if (getenv("OMP_WAIT_POLICY") == NULL && setenv("OMP_WAIT_POLICY", "PASSIVE", 0) == 0)
+        (void)execv("/proc/self/exe", argv); /* where that cannot be, it goes on: slower, no worse */
 }
 
 enum status booster_train(const struct booster_fit *fit, struct bytes *ret_model, struct error *err)

@@ -34,6 +34,13 @@ struct booster_fit {
 
 struct booster;
 
+/*
+ * First of all in a program that trains: a fit's threads sleep while they wait for each other, unless OMP_WAIT_POLICY says
+ * otherwise. Spinning, as they would, they hold the cores that the others need: with other work on the machine a fit takes
+ * twenty times as long. libgomp reads it when it is loaded, so the program begins again, once.
+ */
+void booster_threads_sleep(char **argv);
+
 /* UBJSON bytes, which any XGBoost >= 1.6 loads; appended to ret_model. */
 enum status booster_train(const struct booster_fit *fit, struct bytes *ret_model, struct error *err);
 

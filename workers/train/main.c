@@ -1,4 +1,5 @@
 /* workers/train/main.c: features and labels -> models, routings, verdicts. Wiring only. */
+#include "model/booster.h"
 #include "workers/train/train.h"
 
 int main(int argc, char **argv)
@@ -13,6 +14,7 @@ int main(int argc, char **argv)
         .close = train_close,
     };
 
+    booster_threads_sleep(argv);
     for (int i = 1; i < argc; i++)
         if (strcmp(argv[i], "--once") == 0)
             return once_main(argc, argv);
