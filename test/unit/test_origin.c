@@ -15,9 +15,9 @@
 
 enum { TASKS = 3, CHANNELS = 3, INPUTS = 2, PARTS = 2, PER_CHANNEL = 40, OUTS = 3 };
 
-/* What a writer's task takes: per input and channel its records by rising offset; many have equal `at`. */
+/* What a writer's task takes: per input and channel its records by rising offset. */
 struct source {
-    int64_t offset, at;
+    int64_t offset;
     int part[OUTS]; /* the partition that each of its outputs goes to; -1: there is none */
 };
 
@@ -38,14 +38,11 @@ static void append(struct topic *t, const struct origin *o)
 static void make_sources(struct rand *r, struct source in[INPUTS][CHANNELS][PER_CHANNEL])
 {
     for (int i = 0; i < INPUTS; i++) {
-        int64_t at[CHANNELS] = {0};
-
         for (int64_t k = 0; k < (int64_t)CHANNELS * PER_CHANNEL; k++) { /* channels interleave in one partition */
             int c = (int)(k % CHANNELS);
             struct source *s = &in[i][c][k / CHANNELS];
 
             s->offset = k * 2 + (int64_t)rand_below(r, 2);
-            s->at = at[c] += (int64_t)rand_below(r, 3);
             for (int o = 0; o < OUTS; o++)
                 s->part[o] = (int)rand_below(r, PARTS + 1) - 1;
         }
