@@ -11,6 +11,11 @@ struct outbox {
     bool begun;  /* put since the last flush: what was refused before is over */
 };
 
+static bool is_broken(const struct outbox *o)
+{
+    return o->failed || o->p.refused != RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
 enum status outbox_new(const char *brokers, const struct pipeline *p, struct outbox **ret_outbox, struct error *err)
 {
     struct outbox *o = xcalloc(1, sizeof(*o));
@@ -26,6 +31,8 @@ enum status outbox_new(const char *brokers, const struct pipeline *p, struct out
 
 void outbox_free(struct outbox *o)
 {
+    if (o && o->p.client && !is_broken(o))
+        (void)producer_settle(&o->p);
     if (o)
         producer_done(&o->p);
     free(o);
@@ -52,11 +59,6 @@ static enum status renew(struct outbox *o, const char *why, struct error *err)
     producer_close(&o->p);
     o->failed = o->begun = false;
     return producer_open(&o->p, err);
-}
-
-static bool is_broken(const struct outbox *o)
-{
-    return o->failed || o->p.refused != RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
 enum status outbox_put(struct outbox *o, const struct log_put *put, size_t number, struct error *err)

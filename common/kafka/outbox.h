@@ -16,7 +16,7 @@
 struct outbox;
 
 enum status outbox_new(const char *brokers, const struct pipeline *p, struct outbox **ret_outbox, struct error *err);
-void outbox_free(struct outbox *o); /* drops what was not delivered */
+void outbox_free(struct outbox *o); /* waits a while for what is under way */
 
 /* number: what outbox_refused will name it by. */
 enum status outbox_put(struct outbox *o, const struct log_put *put, size_t number, struct error *err);

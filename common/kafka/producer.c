@@ -67,6 +67,8 @@ enum status producer_open(struct producer *p, struct error *err)
     conf_begin(&c, CONF_PRODUCER, p->brokers);
     for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
         conf_try(&c, defaults[i].name, defaults[i].value);
+    if (p->id == NULL)
+        conf_try(&c, "linger.ms", "0"); /* nobody waits for a batch here */
     conf_given(&c, p->p);
     snprintf(batch, sizeof(batch), "%zu", p->batch_bytes);
     conf_set(&c, "batch.size", batch);

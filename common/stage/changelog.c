@@ -327,7 +327,7 @@ enum status changelog_restore(struct stage *s, struct task *t, struct error *err
         if (s->log->ops->seek(s->log, (int)i, t->id, from, err) != OK)
             return err_wrap(err, "seek %s partition %d to %" PRId64, s->inputs[i].topic->broker_name, t->id, from);
     }
-    t->marked_at = t->at;
+    t->marked_at = s->def->at_least_once ? INT64_MIN : t->at; /* its last marks may not have left */
     metrics_add(&s->metrics, METRIC_RESTORES, 0, 1);
     log_info("task_restored", "task=%d state_records=%zu keys=%zu bytes=%zu", t->id, re.n, state_n_keys(t->state),
              state_bytes(t->state));

@@ -171,7 +171,7 @@ struct stage {
     size_t n_kept, cap_kept;
     struct bytes body, lineage; /* reused for each encoding */
     int64_t commit;    /* number of the present commit period */
-    int64_t committed_ms;
+    int64_t committed_ms, marked_ms;
     int64_t at_min_told, lag_told_ms;
     int64_t others_at, others_ms; /* the slowest task of other processes, as heard at others_ms */
     int64_t n_dead, dead_logged_ms, n_repeats, repeats_logged_ms;
@@ -221,7 +221,7 @@ void output_close(struct stage *s);
 enum status output_put(struct stage *s, const struct log_put *put, struct error *err);
 enum status output_rows(struct stage *s, const struct task *t, struct rows *in, const struct pending *pending, size_t o,
                         struct out *out, int *n_outs, struct error *err);
-enum status output_marks(struct stage *s, struct task *t, struct error *err);
+enum status output_marks(struct stage *s, struct task *t, bool idle, struct error *err);
 enum status output_mark_through(struct stage *s, int partition, struct view mark, struct error *err);
 enum status output_again(struct stage *s, struct error *err);
 void output_forget(struct stage *s);

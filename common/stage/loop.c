@@ -14,6 +14,7 @@
 #define PENDING_MAX 1000000
 #define LAG_EVERY_MS 200
 #define OTHERS_EVERY_MS 100
+#define MARKS_EVERY_MS 10  /* at least once, as soon as they leave: readers behind a re-key wait for them */
 #define KEPT_BYTES_MAX ((size_t)16 * 1024 * 1024) /* commit early: an open transaction is bounded */
 
 /* ---- tasks ---- */
@@ -366,7 +367,7 @@ static enum status commit(struct stage *s, int64_t now_ms, struct error *err)
         struct task *t = s->tasks[i];
 
         t->idle = task_idle(s, t, now_ms);
-        if (output_marks(s, t, err) != OK)
+        if (!s->def->at_least_once && output_marks(s, t, t->idle, err) != OK)
             return err->status;
         if (s->stateful && t->changed && changelog_write(s, t, err) != OK)
             return err->status;
@@ -386,6 +387,22 @@ static enum status commit(struct stage *s, int64_t now_ms, struct error *err)
     committed(s, at, n, now_ms);
     arena_reset(&s->scratch);
     tell_progress(s);
+    /* At least once nothing holds back what is said too early: only who could commit may say that nobody need wait for it. */
+    for (size_t i = 0; i < s->n_tasks && s->def->at_least_once; i++)
+        if (output_marks(s, s->tasks[i], s->tasks[i]->idle, err) != OK)
+            return err->status;
+    return OK;
+}
+
+/* Between commits: how far the tasks are. Each says it in every partition: with many of them, less often. */
+static enum status mark_progress(struct stage *s, int64_t now_ms, struct error *err)
+{
+    if (!s->def->at_least_once || now_ms - s->marked_ms < (s->n_tasks_all < MARKS_EVERY_MS ? MARKS_EVERY_MS : s->n_tasks_all))
+        return OK;
+    s->marked_ms = now_ms;
+    for (size_t i = 0; i < s->n_tasks; i++)
+        if (s->tasks[i]->at > s->tasks[i]->marked_at && output_marks(s, s->tasks[i], /* idle= */ false, err) != OK)
+            return err->status;
     return OK;
 }
 
@@ -469,7 +486,7 @@ static enum status turn(struct stage *s, size_t *n, struct error *err)
     tell_lag(s, now_ms);
     if (commit_due(s, now_ms))
         return commit(s, now_ms, err);
-    return OK;
+    return mark_progress(s, now_ms, err);
 }
 
 /* From the log again, as after a restart: memory may be ahead of what was committed. */

@@ -365,13 +365,13 @@ static enum status put_mark(struct stage *s, const struct output *o, int partiti
     return output_put(s, &put, err);
 }
 
-/* At a commit: a task whose progress rose, or that turned idle, says so in each partition of what is read in order. */
-enum status output_marks(struct stage *s, struct task *t, struct error *err)
+/* A task whose progress rose, or that turned idle, says so in each partition of what is read in order. */
+enum status output_marks(struct stage *s, struct task *t, bool idle, struct error *err)
 {
     struct bytes *b = &s->body;
-    struct mark m = {0, t->id, s->n_tasks_all, t->at, t->idle};
+    struct mark m = {0, t->id, s->n_tasks_all, t->at, idle};
 
-    if (s->worker->stateless_order || (t->at == t->marked_at && t->idle == t->marked_idle))
+    if (s->worker->stateless_order || (t->at == t->marked_at && idle == t->marked_idle))
         return OK;
     bytes_clear(b);
     mark_put(&m, b);
@@ -380,7 +380,7 @@ enum status output_marks(struct stage *s, struct task *t, struct error *err)
             if (put_mark(s, &s->outputs[o], p, view_of(b->data, b->n), err) != OK)
                 return err->status;
     t->marked_at = t->at;
-    t->marked_idle = t->idle;
+    t->marked_idle = idle;
     return OK;
 }
 
