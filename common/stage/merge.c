@@ -199,3 +199,13 @@ int64_t merge_lowest(const struct merge *m, int64_t next)
     }
     return next;
 }
+
+int64_t merge_seen(const struct merge *m)
+{
+    int64_t next = 0;
+
+    for (size_t i = 0; i < m->n_channels; i++)
+        if (m->channels[i].task != CHANNEL_FOREIGN && m->channels[i].next_offset > next)
+            next = m->channels[i].next_offset;
+    return merge_lowest(m, next);
+}

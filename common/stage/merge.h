@@ -74,4 +74,7 @@ int64_t merge_at(const struct merge *m);
 /* The smallest offset that is pending, or `next` when nothing is. */
 int64_t merge_lowest(const struct merge *m, int64_t next);
 
+/* Where the taken records end: one after the last of them, or the lowest below it that is pending. However much is fetched. */
+int64_t merge_seen(const struct merge *m);
+
 #endif

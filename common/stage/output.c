@@ -243,7 +243,8 @@ static void put_lineage(struct stage *s, const struct task *t, const struct rows
         avro_put_long(b, (int64_t)s->n_inputs - 1);
         for (size_t j = 0; j < s->n_inputs; j++)
             if (j != in->input)
-                put_position(b, view_str(s->inputs[j].topic->broker_name), t->id, task_low(t, j));
+                put_position(b, view_str(s->inputs[j].topic->broker_name), t->id,
+                             merge_seen(&t->inputs[j].merge));
     }
     avro_put_long(b, 0);
     put_optional_view(b, own_set ? view_str(own_set) : in_view(in->cols, "lineage.feature_set", row));

@@ -164,6 +164,30 @@ static void an_ended_input_is_as_far_as_what_it_still_holds(void **state)
     merge_done(&m, drop, NULL);
 }
 
+static void what_was_seen_does_not_depend_on_what_is_fetched(void **state)
+{
+    struct pending records[] = {record(0, 10, 3), record(1, 20, 5), record(0, 30, 4), record(1, 40, 9)};
+    struct merge m;
+    int waits;
+
+    (void)state;
+    merge_init(&m, 2);
+    assert_int_equal(merge_seen(&m), 0);
+    merge_push(&m, &records[0]);
+    merge_push(&m, &records[1]);
+    (void)merge_pop(&m, merge_head(&m, &waits));
+    assert_int_equal(merge_seen(&m), 4);
+    merge_push(&m, &records[2]);
+    (void)merge_pop(&m, merge_head(&m, &waits));
+    assert_int_equal(merge_seen(&m), 4); /* 5 is taken, 4 below it is not */
+    m.ended = true;
+    (void)merge_pop(&m, merge_head(&m, &waits));
+    assert_int_equal(merge_seen(&m), 6);
+    merge_push(&m, &records[3]); /* behind a transaction's end, at 6 to 8 */
+    assert_int_equal(merge_seen(&m), 6);
+    merge_done(&m, drop, NULL);
+}
+
 static void a_mark_that_lies_is_no_mark(void **state)
 {
     struct bytes b = BYTES_EMPTY;
@@ -189,6 +213,7 @@ int main(void)
         cmocka_unit_test(nobody_waits_for_an_idle_channel_until_its_next_record),
         cmocka_unit_test(any_interleaving_is_released_in_sorted_order),
         cmocka_unit_test(an_ended_input_is_as_far_as_what_it_still_holds),
+        cmocka_unit_test(what_was_seen_does_not_depend_on_what_is_fetched),
         cmocka_unit_test(a_mark_that_lies_is_no_mark),
     };
 
