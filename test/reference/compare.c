@@ -1,29 +1,54 @@
 /*
- * test/reference/compare.c: an Avro container file beside a CSV of numbers: row by row, each of the CSV's columns against
- * the record's field of that name, to 1e-6.
+ * test/reference/compare.c: the records of an Avro container file beside those of another source, row by row.
  *
- * usage: compare FILE.avro FILE.csv     prints the first differences and a count; exit status 0 only when there are none.
+ * usage: compare [--by FIELD] [--except FIELD,...] FILE.avro OTHER
+ *
+ * OTHER is a CSV of numbers (its name ends in .csv): each of its columns against the record's field of that name, to 1e-6.
+ * Or an Avro container file with the same fields: each to the last bit, but for the records or fields named by --except.
+ * Rows go by their number, or with --by by the value of a field, which no two rows may share: for files that hold the same rows
+ * in another order. OTHER is held in memory, 8 bytes a value (of texts and nested values: a hash).
+ * Prints the first differences and a count; exit status 0 only when there are none.
  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/siphash.h"
 #include "wire/container.h"
 #include "wire/plan.h"
 
-#define COLUMNS_MAX 64
+#define COLUMNS_MAX 128
 #define LINE_MAX_BYTES 4096
 #define SHOWN 20
+#define NULL_VALUE UINT64_C(0x7ff8a5a5a5a5a5a5) /* as a double no number, so a CSV's numbers never equal it */
 
-struct compare {
-    struct container_reader *file;
-    FILE *csv;
-    char line[LINE_MAX_BYTES], header[LINE_MAX_BYTES];
+struct columns {
     struct want wants[COLUMNS_MAX];
     size_t n;
+};
+
+/* An Avro file as rows of values. */
+struct records {
+    const char *path;
+    struct container_reader *file;
     struct decode_plan *plan;
     struct arena arena;
     struct batch row;
+    uint64_t values[COLUMNS_MAX];
+};
+
+struct table {
+    uint64_t *values; /* n rows of as many as there are columns */
+    size_t n, cap;
+    size_t *by_key;   /* rows in the order of their keys */
+    bool *used;
+};
+
+struct compare {
+    struct columns columns;
+    size_t key; /* a column; SIZE_MAX: the row's number */
+    bool is_csv;
+    struct table other;
     size_t n_rows, n_bad, n_shown;
 };
 
@@ -33,91 +58,317 @@ static void die(const char *what, const char *which)
     exit(2);
 }
 
-static bool next_line(struct compare *c)
-{
-    return fgets(c->line, sizeof(c->line), c->csv) != NULL;
-}
+/* ---- Avro records ---- */
 
-static void open_columns(struct compare *c, const char *csv)
+static void records_open(const char *path, struct records *r)
 {
-    const struct schema *s = container_schema(c->file);
-    struct want leaves[512];
-    size_t n = schema_wants(s, leaves, ARRAY_LEN(leaves));
     struct error err;
 
-    if (!next_line(c))
-        die(csv, "no header");
-    memcpy(c->header, c->line, sizeof(c->header));
-    for (char *name = strtok(c->header, ",\r\n"); name; name = strtok(NULL, ",\r\n")) {
+    *r = (struct records){.path = path};
+    if (container_open(path, &r->file, &err) != OK)
+        die("open", err.text);
+}
+
+static void records_close(struct records *r)
+{
+    container_close(r->file);
+    decode_plan_free(r->plan);
+    arena_done(&r->arena);
+}
+
+static void records_plan(struct records *r, const struct columns *c)
+{
+    const struct schema *s = container_schema(r->file);
+    struct error err;
+
+    if (decode_plan_new(s, NULL, c->wants, c->n, &r->plan, &err) != OK)
+        die(r->path, err.text);
+    batch_init(&r->row, &r->arena, 1);
+    decode_begin(c->wants, c->n, &r->row);
+    r->row.n_rows = 1;
+}
+
+static uint64_t value_of(const struct col *c, bool as_number)
+{
+    static const uint64_t hash_key[2] = {1, 2};
+    double number = as_number && c->type != COL_DOUBLE ? (double)c->i64[0] : c->f64[0];
+    uint64_t bits;
+
+    if (c->null[0])
+        return NULL_VALUE;
+    if (c->type >= COL_STRING)
+        return siphash(hash_key, c->view[0]);
+    memcpy(&bits, &number, sizeof(bits));
+    return c->type == COL_DOUBLE || as_number ? bits : (uint64_t)c->i64[0];
+}
+
+/* The next record's values; false: there is none. */
+static bool records_next(struct records *r, bool as_numbers)
+{
+    struct error err;
+    struct view body;
+
+    if (container_next(r->file, &body, &err) != OK)
+        die("read", err.text);
+    if (body.data == NULL)
+        return false;
+    if (decode_row(r->plan, body, &r->row, 0, &err) != OK)
+        die(r->path, err.text);
+    for (size_t i = 0; i < r->row.n_cols; i++)
+        r->values[i] = value_of(&r->row.cols[i], as_numbers);
+    return true;
+}
+
+/* ---- which columns ---- */
+
+static void add_column(struct columns *c, const struct want *w)
+{
+    if (c->n == COLUMNS_MAX)
+        die("too many columns from here on", w->path);
+    c->wants[c->n++] = *w;
+}
+
+/* Whether the list names the field, or a record that it lies in. */
+static bool is_named(const char *list, const char *path)
+{
+    for (size_t n; *list; list += n + (list[n] == ',')) {
+        n = strcspn(list, ",");
+        if (n && strncmp(list, path, n) == 0 && (path[n] == '\0' || path[n] == '.'))
+            return true;
+    }
+    return false;
+}
+
+static void columns_of_schema(const struct schema *s, const char *except, struct columns *c)
+{
+    struct want leaves[512];
+    size_t n = schema_wants(s, leaves, ARRAY_LEN(leaves));
+
+    for (size_t i = 0; i < n && i < ARRAY_LEN(leaves); i++)
+        if (!is_named(except, leaves[i].path))
+            add_column(c, &leaves[i]);
+}
+
+/* header: cut into names, which the columns borrow. */
+static void columns_of_header(const struct schema *s, char *header, struct columns *c)
+{
+    struct want leaves[512];
+    size_t n = schema_wants(s, leaves, ARRAY_LEN(leaves));
+
+    for (char *name = strtok(header, ",\r\n"); name; name = strtok(NULL, ",\r\n")) {
         size_t i = 0;
 
         while (i < n && i < ARRAY_LEN(leaves) && strcmp(leaves[i].path, name) != 0)
             i++;
-        if (i == n || leaves[i].type > COL_DOUBLE || c->n == COLUMNS_MAX)
+        if (i == n || leaves[i].type > COL_DOUBLE)
             die("no number in the records of the name", name);
-        c->wants[c->n++] = leaves[i];
+        add_column(c, &leaves[i]);
     }
-    if (decode_plan_new(s, s, c->wants, c->n, &c->plan, &err) != OK)
-        die("plan", err.text);
-    batch_init(&c->row, &c->arena, 1);
-    decode_begin(c->wants, c->n, &c->row);
-    c->row.n_rows = 1;
 }
 
-static double value_of(const struct col *c)
+/* ---- the other's rows, in memory ---- */
+
+static uint64_t *table_row(struct table *t, size_t n_columns)
 {
-    return c->null[0] ? (double)NAN : c->type == COL_DOUBLE ? c->f64[0] : (double)c->i64[0];
+    if (t->n == t->cap) {
+        t->cap = t->cap ? t->cap * 2 : 4096;
+        t->values = xrealloc(t->values, t->cap * n_columns * sizeof(*t->values));
+    }
+    return t->values + t->n++ * n_columns;
 }
 
-static void compare_row(struct compare *c)
+static void load_csv(struct compare *c, FILE *csv)
 {
-    char *p = c->line;
+    char line[LINE_MAX_BYTES];
+
+    while (fgets(line, sizeof(line), csv)) {
+        uint64_t *row = table_row(&c->other, c->columns.n);
+        char *p = line;
+
+        for (size_t i = 0; i < c->columns.n; i++) {
+            double v = strtod(p, &p);
+
+            p += *p == ',';
+            memcpy(&row[i], &v, sizeof(v));
+        }
+    }
+}
+
+static void load_avro(struct compare *c, struct records *other)
+{
+    records_plan(other, &c->columns);
+    while (records_next(other, false))
+        memcpy(table_row(&c->other, c->columns.n), other->values, c->columns.n * sizeof(*other->values));
+}
+
+static const struct compare *sorting; /* what qsort's function knows of */
+
+static uint64_t key_of(const struct compare *c, size_t row)
+{
+    return c->key == SIZE_MAX ? row : c->other.values[row * c->columns.n + c->key];
+}
+
+static int in_order(const void *x, const void *y)
+{
+    uint64_t a = key_of(sorting, *(const size_t *)x), b = key_of(sorting, *(const size_t *)y);
+
+    return a < b ? -1 : a > b;
+}
+
+static void index_other(struct compare *c)
+{
+    struct table *t = &c->other;
+
+    t->by_key = xmalloc((t->n + 1) * sizeof(*t->by_key));
+    t->used = xcalloc(t->n + 1, sizeof(*t->used));
+    for (size_t i = 0; i < t->n; i++)
+        t->by_key[i] = i;
+    sorting = c;
+    if (c->key != SIZE_MAX)
+        qsort(t->by_key, t->n, sizeof(*t->by_key), in_order);
+    for (size_t i = 1; i < t->n; i++)
+        if (key_of(c, t->by_key[i - 1]) == key_of(c, t->by_key[i]))
+            die("two rows of the second file share a value of the field that --by names", c->columns.wants[c->key].path);
+}
+
+/* The row of the key that was not yet met; SIZE_MAX: there is none. */
+static size_t find(struct compare *c, uint64_t key)
+{
+    size_t low = 0, high = c->other.n, row;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+
+        if (key_of(c, c->other.by_key[mid]) < key)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    row = low < c->other.n ? c->other.by_key[low] : 0;
+    if (low == c->other.n || key_of(c, row) != key || c->other.used[row])
+        return SIZE_MAX;
+    c->other.used[row] = true;
+    return row;
+}
+
+/* ---- row by row ---- */
+
+static double number_of(uint64_t bits)
+{
+    double v;
+
+    memcpy(&v, &bits, sizeof(v));
+    return v;
+}
+
+static void print_value(const char *what, uint64_t v, enum col_type type)
+{
+    if (v == NULL_VALUE)
+        printf("%s null", what);
+    else if (type == COL_DOUBLE)
+        printf("%s %.17g", what, number_of(v));
+    else if (type < COL_DOUBLE)
+        printf("%s %lld", what, (long long)v);
+    else
+        printf("%s another", what);
+}
+
+static bool equal(const struct compare *c, uint64_t want, uint64_t got)
+{
+    return c->is_csv ? fabs(number_of(want) - number_of(got)) <= 1e-6 : want == got;
+}
+
+static void compare_row(struct compare *c, const uint64_t *want, const uint64_t *got)
+{
     bool bad = false;
 
-    for (size_t i = 0; i < c->n; i++) {
-        double got = value_of(&c->row.cols[i]), want = strtod(p, &p);
+    for (size_t i = 0; i < c->columns.n; i++) {
+        enum col_type type = c->is_csv ? COL_DOUBLE : c->columns.wants[i].type;
 
-        p += *p == ',';
-        if (fabs(want - got) <= 1e-6)
+        if (equal(c, want[i], got[i]))
             continue;
         bad = true;
-        if (c->n_shown++ < SHOWN)
-            printf("row %zu %s: want %.9g, got %.9g\n", c->n_rows, c->wants[i].path, want, got);
+        if (c->n_shown++ >= SHOWN)
+            continue;
+        printf("row %zu", c->n_rows);
+        if (c->key != SIZE_MAX)
+            print_value(", of", got[c->key], c->is_csv ? COL_DOUBLE : c->columns.wants[c->key].type);
+        print_value(type >= COL_STRING ? ": a text differs" : ": want", want[i], type);
+        print_value(", got", got[i], type);
+        printf(" in %s\n", c->columns.wants[i].path);
     }
     c->n_bad += bad;
 }
 
+static void compare_all(struct compare *c, struct records *r)
+{
+    size_t missing = 0;
+
+    for (; records_next(r, c->is_csv); c->n_rows++) {
+        size_t row = find(c, c->key == SIZE_MAX ? c->n_rows : r->values[c->key]);
+
+        if (row != SIZE_MAX) {
+            compare_row(c, c->other.values + row * c->columns.n, r->values);
+            continue;
+        }
+        c->n_bad++;
+        if (c->n_shown++ < SHOWN)
+            printf("row %zu: the other has no such row, or it was met before\n", c->n_rows);
+    }
+    for (size_t i = 0; i < c->other.n; i++)
+        missing += !c->other.used[i];
+    if (missing)
+        printf("%zu rows of the other are missing\n", missing);
+    c->n_bad += missing;
+    printf("%zu rows, %zu differ\n", c->n_rows, c->n_bad);
+}
+
+/* The columns and the rows of OTHER. */
+static void open_other(struct compare *c, const char *path, const char *except, const struct schema *s)
+{
+    static char header[LINE_MAX_BYTES];
+    struct records other;
+    FILE *csv;
+
+    c->is_csv = strlen(path) > 4 && strcmp(path + strlen(path) - 4, ".csv") == 0;
+    if (!c->is_csv) {
+        columns_of_schema(s, except, &c->columns);
+        records_open(path, &other);
+        load_avro(c, &other);
+        records_close(&other);
+        return;
+    }
+    csv = fopen(path, "r");
+    if (csv == NULL || fgets(header, sizeof(header), csv) == NULL)
+        die("cannot read", path);
+    columns_of_header(s, header, &c->columns);
+    load_csv(c, csv);
+    fclose(csv);
+}
+
 int main(int argc, char **argv)
 {
-    struct compare c = {0};
-    struct error err;
-    struct view body;
-    bool line;
+    const char *by = NULL, *except = "";
+    struct compare c = {.key = SIZE_MAX};
+    struct records r;
 
+    for (; argc > 3 && strncmp(argv[1], "--", 2) == 0; argc -= 2, argv += 2)
+        *(strcmp(argv[1], "--by") == 0 ? &by : &except) = argv[2];
     if (argc != 3)
-        die("usage", "compare FILE.avro FILE.csv");
-    if (container_open(argv[1], &c.file, &err) != OK)
-        die("open", err.text);
-    c.csv = fopen(argv[2], "r");
-    if (c.csv == NULL)
-        die("cannot read", argv[2]);
-    open_columns(&c, argv[2]);
-    for (;; c.n_rows++) {
-        if (container_next(c.file, &body, &err) != OK)
-            die("read", err.text);
-        line = next_line(&c);
-        if (body.data == NULL || !line)
-            break;
-        if (decode_row(c.plan, body, &c.row, 0, &err) != OK)
-            die("decode", err.text);
-        compare_row(&c);
-    }
-    if (line || body.data)
-        printf("one of the two has more rows than %zu\n", c.n_rows);
-    printf("%zu rows, %zu differ\n", c.n_rows, c.n_bad);
-    container_close(c.file);
-    decode_plan_free(c.plan);
-    arena_done(&c.arena);
-    fclose(c.csv);
-    return c.n_rows == 0 || c.n_bad != 0 || line || body.data;
+        die("usage", "compare [--by FIELD] [--except FIELD,...] FILE.avro OTHER.csv|OTHER.avro");
+    records_open(argv[1], &r);
+    open_other(&c, argv[2], except, container_schema(r.file));
+    for (size_t i = 0; by && i < c.columns.n; i++)
+        if (strcmp(c.columns.wants[i].path, by) == 0)
+            c.key = i;
+    if (by && c.key == SIZE_MAX)
+        die("--by names no field of both", by);
+    index_other(&c);
+    records_plan(&r, &c.columns);
+    compare_all(&c, &r);
+    records_close(&r);
+    free(c.other.values);
+    free(c.other.by_key);
+    free(c.other.used);
+    return c.n_rows == 0 || c.n_bad != 0;
 }
