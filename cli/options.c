@@ -96,11 +96,5 @@ bool cli_number(const char *text, long long min, long long max, long long *ret)
 
 bool cli_time(const char *text, int64_t *ret_ms)
 {
-    long long ms;
-
-    if (cli_number(text, INT64_MIN / 2, INT64_MAX / 2, &ms) && strlen(text) > 4) {
-        *ret_ms = ms;
-        return true;
-    }
-    return text_parse_time(view_str(text), ret_ms);
+    return text_parse_moment(view_str(text), ret_ms);
 }

@@ -52,9 +52,9 @@ int options_read(const struct worker *w, int argc, char **argv, struct stage_opt
             o->into = optarg;
         else if (c == 'm')
             o->model = optarg;
-        else if (c == 'F' && text_parse_time(view_str(optarg), &o->from_ms))
+        else if (c == 'F' && text_parse_moment(view_str(optarg), &o->from_ms))
             continue;
-        else if (c == 'U' && text_parse_time(view_str(optarg), &o->to_ms))
+        else if (c == 'U' && text_parse_moment(view_str(optarg), &o->to_ms))
             continue;
         else if (c == 'n' && atoi(optarg) > 0)
             o->batch = (size_t)atoi(optarg);

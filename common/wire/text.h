@@ -24,6 +24,8 @@ enum status text_csv_to_avro(const struct schema *s, const char *const *columns,
 
 /* ISO 8601 date or date and time (UTC, "Z" optional) to epoch milliseconds; false if it is none. */
 bool text_parse_time(struct view text, int64_t *ret_ms);
+/* That, or milliseconds since 1970 of more than four characters (fewer are a year): what a command takes as a time. */
+bool text_parse_moment(struct view text, int64_t *ret_ms);
 void text_format_time(int64_t ms, char out[32]);
 
 #endif

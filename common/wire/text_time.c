@@ -1,5 +1,7 @@
 /* ISO 8601 in UTC and epoch milliseconds; days by the proleptic Gregorian calendar. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "wire/text.h"
 
@@ -132,4 +134,16 @@ void text_format_time(int64_t ms, char out[32])
     snprintf(out, 32, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", y % 10000, month % 100, d % 100,
              (int)(in_day / 3600000) % 100, (int)(in_day / 60000 % 60), (int)(in_day / 1000 % 60),
              (int)(in_day % 1000));
+}
+
+bool text_parse_moment(struct view text, int64_t *ret_ms)
+{
+    char digits[24], *end;
+
+    if (text.n <= 4 || text.n >= sizeof(digits) || memchr(text.data, '\0', text.n))
+        return text_parse_time(text, ret_ms);
+    memcpy(digits, text.data, text.n);
+    digits[text.n] = '\0';
+    *ret_ms = strtoll(digits, &end, 10);
+    return (*end == '\0' && *ret_ms > INT64_MIN / 2 && *ret_ms < INT64_MAX / 2) || text_parse_time(text, ret_ms);
 }

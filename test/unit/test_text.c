@@ -203,8 +203,12 @@ static void times_are_read_and_written(void **state)
         if (!text_parse_time(view_str(cases[i].text), &ms) || ms != cases[i].ms)
             fail_msg("%s: want %lld", cases[i].text, (long long)cases[i].ms);
     for (size_t i = 0; i < ARRAY_LEN(none); i++)
-        if (text_parse_time(view_str(none[i]), &ms))
+        if (text_parse_time(view_str(none[i]), &ms) || text_parse_moment(view_str(none[i]), &ms))
             fail_msg("'%s' was taken for a time", none[i]);
+    assert_true(text_parse_moment(view_str("2018-07-25"), &ms) && ms == 1532476800000);
+    assert_true(text_parse_moment(view_str("1532476800001"), &ms) && ms == 1532476800001);
+    assert_true(text_parse_moment(view_str("-86400000"), &ms) && ms == -86400000);
+    assert_false(text_parse_moment(view_str("99999999999999999999"), &ms));
     rand_seed(&r, 5);
     for (int i = 0; i < 20000; i++) {
         int64_t want = (int64_t)rand_below(&r, 315569520000000) - 62167219200000;

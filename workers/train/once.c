@@ -62,9 +62,9 @@ static bool read_options(struct once *o, int argc, char **argv)
     o->from_ms = o->to_ms = INT64_MIN;
     o->as_of_ms = INT64_MAX;
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
-        bool ok = c == '1' || (c == 'f' && text_parse_time(view_str(optarg), &o->from_ms)) ||
-                  (c == 't' && text_parse_time(view_str(optarg), &o->to_ms)) ||
-                  (c == 'a' && text_parse_time(view_str(optarg), &o->as_of_ms)) ||
+        bool ok = c == '1' || (c == 'f' && text_parse_moment(view_str(optarg), &o->from_ms)) ||
+                  (c == 't' && text_parse_moment(view_str(optarg), &o->to_ms)) ||
+                  (c == 'a' && text_parse_moment(view_str(optarg), &o->as_of_ms)) ||
                   (c == 'h' && read_span(optarg, &o->holdout_ms)) || c == 's' || c == 'b';
 
         if (!ok)
