@@ -13,7 +13,7 @@ struct file_topic {
     struct container_reader *reader;
     uint32_t schema_id;
     struct want key;
-    struct decode_plan *key_plan; /* NULL: the topic has no key field */
+    struct decode_plan *key_plan; /* NULL: no field is known as the key */
     struct arena arena;
     struct batch row; /* the key of one record */
     int n_partitions;
@@ -25,10 +25,10 @@ static enum status open_key(struct file_topic *f, const struct schema *writer, c
     struct want leaves[512];
     size_t n = schema_wants(t->schema, leaves, ARRAY_LEN(leaves));
 
-    if (t->key == NULL)
+    if (t->keyed_by == NULL)
         return OK;
     for (size_t i = 0; i < n && i < ARRAY_LEN(leaves); i++)
-        if (strcmp(leaves[i].path, t->key) == 0)
+        if (strcmp(leaves[i].path, t->keyed_by) == 0)
             f->key = leaves[i];
     batch_init(&f->row, &f->arena, 1);
     decode_begin(&f->key, 1, &f->row);

@@ -39,8 +39,8 @@ static void want_own(struct stage *s, size_t i)
 
     if (in->topic->time)
         stage_want(s, i, in->topic->time, COL_INT);
-    if (in->topic->key)
-        stage_want(s, i, in->topic->key, leaf_type(in->topic->schema, in->topic->key, COL_STRING));
+    if (in->topic->keyed_by)
+        stage_want(s, i, in->topic->keyed_by, leaf_type(in->topic->schema, in->topic->keyed_by, COL_STRING));
     if (!in->outside)
         for (size_t k = 0; k < ARRAY_LEN(lineage_wants); k++)
             stage_want(s, i, lineage_wants[k].path, lineage_wants[k].type);

@@ -94,8 +94,8 @@ static void fill_row(struct stage *s, struct task *t, struct rows *rows, struct 
         rows->bad[r] = arena_strdup(&s->batch, err.text);
     if (rows->bad[r])
         return;
-    if (p->rec.bare && s->inputs[p->rec.input].topic->key) {
-        const struct col *c = batch_col(rows->cols, s->inputs[p->rec.input].topic->key);
+    if (p->rec.bare && s->inputs[p->rec.input].topic->keyed_by) {
+        const struct col *c = batch_col(rows->cols, s->inputs[p->rec.input].topic->keyed_by);
 
         keys[r] = c->null[r]             ? view_of(NULL, 0)
                   : c->type >= COL_STRING ? c->view[r]

@@ -21,6 +21,7 @@ struct topic {
     const char *schema_name; /* as declared, or NULL when derived */
     struct schema *schema;
     const char *key;  /* field name, or NULL (then the record's key goes through) */
+    const char *keyed_by; /* the field whose text the key is: `key`, or that of the key that goes through; NULL: not known */
     const char *time; /* field name; for a stage's output: inherited from its emitting input */
     int partitions;   /* declared, or inherited from the writer's input */
     int64_t lateness_ms; /* "lateness", default 1h; of a stage's output: that of its emitting input */

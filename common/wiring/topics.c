@@ -208,6 +208,7 @@ void check_key_and_time(struct loader *l, size_t topic)
             fault(l, path, "expected a field of logicalType timestamp-millis or timestamp-micros, got '%s'", time);
     }
     more->key = t->key ? t->key : more->key;
+    t->keyed_by = more->key;
 }
 
 /* A key that is there with a wrong value was said when it was read. */

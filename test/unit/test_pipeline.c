@@ -161,6 +161,7 @@ static void outputs_inherit_partitions_time_lateness_and_marks(void **state)
         assert_int_equal(t->partitions, 2);
         assert_non_null(t->schema);
         assert_string_equal(t->time, strcmp(t->name, "truths") == 0 ? "found_at" : "at");
+        assert_string_equal(t->keyed_by, strcmp(t->name, "truths") == 0 || strcmp(t->name, "usage") == 0 ? "site" : "meter");
         assert_int_equal(t->ordered, strcmp(t->name, "alarms") != 0);
         assert_int_equal(t->lateness_ms, strcmp(t->name, "truths") == 0 ? 3600000 : 172800000);
     }
