@@ -86,41 +86,49 @@ static struct view copy(struct arena *a, struct view v)
     return v.data == NULL ? v : view_of(arena_copy(a, v.data, v.n), v.n);
 }
 
-/* What the broker will never take would abort each try: dead letters stand in its place from now on. */
-static enum status replace_refused(struct stage *s, struct error *err)
+/* What the broker will never take would abort each try: a dead letter stands in its place from now on. */
+static enum status replace(struct stage *s, size_t i, struct error *err)
 {
-    const size_t *refused;
-    size_t n = s->log->ops->refused ? s->log->ops->refused(s->log, &refused) : 0;
+    struct log_put put = kept_put(s, i), dead;
+    struct put_source from = s->kept[i].from;
+    struct bytes b = BYTES_EMPTY;
+    struct kept_put instead;
 
-    for (size_t i = 0; i < n; i++) {
-        struct log_put put = kept_put(s, refused[i]), dead;
-        struct put_source from = s->kept[refused[i]].from;
-        struct bytes b = BYTES_EMPTY;
-        struct kept_put instead;
-
-        if (from.topic == NULL)
-            return err_set(err, ERR_FATAL, "a record of %zu bytes for %s is larger than the broker takes: raise that topic's "
-                           "max.message.bytes", put.value.n, put.topic);
-        dead_refused(s, &put, &from, &b, &dead);
-        dead.key = copy(&s->batch, dead.key); /* what is kept moves while it grows */
-        dead.traceparent = copy(&s->batch, dead.traceparent);
-        instead = *keep(s, &dead);
-        s->kept[refused[i]] = instead;
-        s->n_kept--;
-        bytes_done(&b);
-    }
+    if (from.topic == NULL)
+        return err_set(err, ERR_FATAL, "a record of %zu bytes for %s is larger than the broker takes: raise that topic's "
+                       "max.message.bytes", put.value.n, put.topic);
+    dead_refused(s, &put, &from, &b, &dead);
+    dead.key = copy(&s->batch, dead.key); /* what is kept moves while it grows */
+    dead.traceparent = copy(&s->batch, dead.traceparent);
+    instead = *keep(s, &dead);
+    s->kept[i] = instead;
+    s->n_kept--;
+    bytes_done(&b);
     return OK;
+}
+
+static enum status put_kept(struct stage *s, size_t i, struct error *err)
+{
+    struct log_put put = kept_put(s, i);
+
+    return s->log->ops->put(s->log, &put, err);
 }
 
 enum status output_again(struct stage *s, struct error *err)
 {
-    if (replace_refused(s, err) != OK)
-        return err->status;
-    for (size_t i = 0; i < s->n_kept; i++) {
-        struct log_put put = kept_put(s, i);
+    const size_t *refused;
+    size_t n = s->log->ops->refused ? s->log->ops->refused(s->log, &refused) : 0;
 
-        if (s->log->ops->put(s->log, &put, err) != OK)
+    for (size_t i = 0; i < n; i++)
+        if (replace(s, refused[i], err) != OK)
             return err->status;
+    for (size_t i = 0; i < s->n_kept; i++) {
+        enum status st = put_kept(s, i, err);
+
+        if (st == ERR_RECORD) /* behind a refused one nothing is looked at: this is its first time */
+            st = replace(s, i, err) == OK ? put_kept(s, i, err) : err->status;
+        if (st != OK)
+            return st;
     }
     return OK;
 }

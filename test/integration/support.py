@@ -143,6 +143,27 @@ def read_all(topic):
     return r.rows[topic]
 
 
+class Repeats:
+    """What a reader from outside need not take of one topic. (offset, index) rises per partition, task, input and channel; a dead
+    letter's repeat is the same bytes."""
+
+    def __init__(self):
+        self.last, self.letters, self.n = {}, set(), 0
+
+    def is_new(self, part, record, value):
+        n = record.get("lineage")
+        if n:
+            at, origin = (n["offset"], n["index"]), (part, n["task"], n["input"], n["channel"])
+            new = at > self.last.get(origin, (-1, -1))
+            if new:
+                self.last[origin] = at
+        else:
+            new = value not in self.letters
+            self.letters.add(value)
+        self.n += not new
+        return new
+
+
 def partition(key, n):
     """murmur2 as Java clients have it; written here again, as the programs are not to check themselves."""
     m, h, data = 0x5BD1E995, 0x9747B28C ^ len(key), bytearray(key)
