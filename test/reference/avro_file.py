@@ -1,6 +1,6 @@
 """Avro container files (codec null) in plain Python: an independent reader for the tests, with no dependency.
 
-records(path) gives each record as a dict; body(schema, bytes) one body. Avro specification 1.11.
+records(path) gives each record as a dict; blocks(path) the file's parts as bytes; body(schema, bytes) one body. Avro specification 1.11.
 """
 import json
 import struct
@@ -120,6 +120,22 @@ def records(path):
             yield r
         assert at == end and b[at:at + 16] == sync, f"{path}: block that ends at {at}"
         at += 16
+
+
+def blocks(path):
+    """The header, and each block as it is: put together again, in whichever order, they are a file."""
+    with open(path, "rb") as f:
+        b = f.read()
+    _, at = compile_schema({"type": "map", "values": "bytes"}, {})(b, 4)
+    header, at = b[:at + 16], at + 16
+    found = []
+    while at < len(b):
+        begin = at
+        _, at = long(b, at)
+        size, at = long(b, at)
+        at += size + 16
+        found.append(b[begin:at])
+    return header, found
 
 
 def body(schema, b):
