@@ -10,7 +10,7 @@ BINS := $(WORKERS:%=$(O)/bin/%) $(if $(wildcard cli/main.c),$(O)/bin/millrace)
 LIB := $(O)/libmillrace.a
 TESTS := $(patsubst %.c,$(O)/%,$(wildcard test/unit/test_*.c))
 INTEGRATIONS := $(patsubst %.c,$(O)/%,$(wildcard test/integration/test_*.c))
-TOOLS := $(O)/test/reference/compare
+TOOLS := $(O)/test/reference/compare $(patsubst %.c,$(O)/%,$(wildcard test/load/*.c))
 CHAINS := $(patsubst %,$(O)/%,$(wildcard test/files/*))
 FUZZERS := $(patsubst %.c,$(O)/%,$(wildcard test/fuzz/fuzz_*.c))
 SIM := $(O)/test/sim/sim

@@ -140,6 +140,29 @@ void conf_begin(struct conf *c, enum conf_kind kind, const char *brokers)
     conf_set(c, "bootstrap.servers", brokers);
 }
 
+void conf_stage(struct conf *c, enum conf_kind kind)
+{
+    static const struct setting consumer[] = {
+        {"session.timeout.ms", "10000"},
+        {"heartbeat.interval.ms", "1000"},
+        {"queued.max.messages.kbytes", "16384"},
+        {"fetch.max.bytes", "16777216"},
+        {"fetch.queue.backoff.ms", "2"}, /* the default stalls a second whenever the queue is full */
+        {"fetch.wait.max.ms", "100"},
+    };
+    static const struct setting producer[] = {
+        {"linger.ms", "1"},
+        {"queue.buffering.max.kbytes", "65536"},
+        {"queue.buffering.max.messages", "500000"},
+        {"compression.codec", "lz4"},
+    };
+    const struct setting *of = kind == CONF_CONSUMER ? consumer : producer;
+    size_t n = kind == CONF_CONSUMER ? ARRAY_LEN(consumer) : ARRAY_LEN(producer);
+
+    for (size_t i = 0; i < n; i++)
+        conf_try(c, of[i].name, of[i].value);
+}
+
 void conf_given(struct conf *c, const struct pipeline *p)
 {
     for (size_t i = 0; p != NULL && i < p->n_kafka; i++)

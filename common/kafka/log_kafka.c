@@ -496,22 +496,13 @@ static enum status open_consumer(struct log_kafka *k, struct error *err)
         {"enable.auto.offset.store", "false"},
         {"auto.offset.reset", "error"}, /* never `earliest` in silence */
     };
-    static const struct setting defaults[] = {
-        {"session.timeout.ms", "10000"},
-        {"heartbeat.interval.ms", "1000"},
-        {"queued.max.messages.kbytes", "16384"},
-        {"fetch.max.bytes", "16777216"},
-        {"fetch.queue.backoff.ms", "2"}, /* the default stalls a second whenever the queue is full */
-        {"fetch.wait.max.ms", "100"},
-    };
     AUTO(tplist) topics = rd_kafka_topic_partition_list_new((int)k->n_inputs);
     rd_kafka_resp_err_t code;
     struct conf c;
     enum status s;
 
     conf_begin(&c, CONF_CONSUMER, k->brokers);
-    for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
-        conf_try(&c, defaults[i].name, defaults[i].value);
+    conf_stage(&c, CONF_CONSUMER);
     conf_given(&c, k->pipeline);
     for (size_t i = 0; i < ARRAY_LEN(guarantees); i++)
         conf_set(&c, guarantees[i].name, guarantees[i].value);

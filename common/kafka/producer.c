@@ -43,12 +43,6 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *m, void *o
 
 enum status producer_open(struct producer *p, struct error *err)
 {
-    static const struct setting defaults[] = {
-        {"linger.ms", "1"},
-        {"queue.buffering.max.kbytes", "65536"},
-        {"queue.buffering.max.messages", "500000"},
-        {"compression.codec", "lz4"},
-    };
     static const struct setting in_transactions[] = {
         {"transaction.timeout.ms", "10000"}, /* a dead writer's transaction holds up every reader until then */
         {"message.timeout.ms", "10000"},
@@ -65,8 +59,7 @@ enum status producer_open(struct producer *p, struct error *err)
 
     p->batch_bytes = p->batch_bytes ? p->batch_bytes : BATCH_BYTES;
     conf_begin(&c, CONF_PRODUCER, p->brokers);
-    for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
-        conf_try(&c, defaults[i].name, defaults[i].value);
+    conf_stage(&c, CONF_PRODUCER);
     if (p->id == NULL)
         conf_try(&c, "linger.ms", "0"); /* nobody waits for a batch here */
     conf_given(&c, p->p);
