@@ -194,17 +194,34 @@ static void gather(struct batch *enc, const struct col *from, const struct out *
     }
 }
 
-static int64_t in_int(const struct batch *b, const char *name, size_t row, int64_t otherwise)
-{
-    const struct col *c = batch_col(b, name);
+/* The input's own lineage, looked up once a batch: by name it cost more than the score. */
+struct lineage_cols {
+    const struct col *topic, *partition, *offset, *tasks, *epoch, *at, *feature_set, *model, *version, *routing;
+};
 
+static struct lineage_cols lineage_cols(const struct batch *b)
+{
+    return (struct lineage_cols){
+        .topic = batch_col(b, "lineage.source.topic"),
+        .partition = batch_col(b, "lineage.source.partition"),
+        .offset = batch_col(b, "lineage.source.offset"),
+        .tasks = batch_col(b, "lineage.tasks"),
+        .epoch = batch_col(b, "lineage.epoch"),
+        .at = batch_col(b, "lineage.at"),
+        .feature_set = batch_col(b, "lineage.feature_set"),
+        .model = batch_col(b, "lineage.model.name"),
+        .version = batch_col(b, "lineage.model.version"),
+        .routing = batch_col(b, "lineage.routing"),
+    };
+}
+
+static int64_t in_int(const struct col *c, size_t row, int64_t otherwise)
+{
     return c == NULL || c->null[row] ? otherwise : c->i64[row];
 }
 
-static struct view in_view(const struct batch *b, const char *name, size_t row)
+static struct view in_view(const struct col *c, size_t row)
 {
-    const struct col *c = batch_col(b, name);
-
     return c == NULL || c->null[row] ? view_of(NULL, 0) : c->view[row];
 }
 
@@ -223,30 +240,28 @@ static void put_optional_view(struct bytes *b, struct view v)
 }
 
 /* The Lineage record of one output row, field by field as schemas/Lineage.avsc says. */
-static void put_lineage(struct stage *s, const struct task *t, const struct rows *in, const struct pending *p,
-                        const struct out *out, size_t r, int index, struct bytes *b)
+static void put_lineage(struct stage *s, const struct task *t, const struct rows *in, const struct lineage_cols *c,
+                        const struct pending *p, const struct out *out, size_t r, int index, struct bytes *b)
 {
     const struct input *input = &s->inputs[in->input];
-    const char *topic = input->topic->broker_name;
     size_t row = out->parent[r];
     bool through = s->worker->stateless_order && !input->outside;
-    struct view model = in_view(in->cols, "lineage.model.name", row);
-    int64_t version = in_int(in->cols, "lineage.model.version", row, -1);
-    int64_t routing = in_int(in->cols, "lineage.routing", row, -1);
+    struct view model = in_view(c->model, row);
+    int64_t version = in_int(c->version, row, -1);
+    int64_t routing = in_int(c->routing, row, -1);
     struct origin from = through ? p->origin : (struct origin){t->id, (int)in->input, p->task, p->rec.offset, index};
     const char *own_set = s->def->compiled ? s->def->feature_set : NULL;
 
     if (input->outside)
-        put_position(b, view_str(topic), p->rec.partition, p->rec.offset);
+        put_position(b, view_str(input->topic->broker_name), p->rec.partition, p->rec.offset);
     else
-        put_position(b, in_view(in->cols, "lineage.source.topic", row), in_int(in->cols, "lineage.source.partition", row, 0),
-                     in_int(in->cols, "lineage.source.offset", row, 0));
+        put_position(b, in_view(c->topic, row), in_int(c->partition, row, 0), in_int(c->offset, row, 0));
     avro_put_long(b, from.task);
     avro_put_long(b, from.offset);
     avro_put_long(b, from.index);
-    avro_put_long(b, through ? in_int(in->cols, "lineage.tasks", row, 1) : s->n_tasks_all);
-    avro_put_long(b, through ? in_int(in->cols, "lineage.epoch", row, 0) : 0);
-    avro_put_long(b, through ? in_int(in->cols, "lineage.at", row, 0) : in->at[row]);
+    avro_put_long(b, through ? in_int(c->tasks, row, 1) : s->n_tasks_all);
+    avro_put_long(b, through ? in_int(c->epoch, row, 0) : 0);
+    avro_put_long(b, through ? in_int(c->at, row, 0) : in->at[row]);
     if (s->n_inputs > 1) {
         avro_put_long(b, (int64_t)s->n_inputs - 1);
         for (size_t j = 0; j < s->n_inputs; j++)
@@ -255,7 +270,7 @@ static void put_lineage(struct stage *s, const struct task *t, const struct rows
                              merge_seen(&t->inputs[j].merge));
     }
     avro_put_long(b, 0);
-    put_optional_view(b, own_set ? view_str(own_set) : in_view(in->cols, "lineage.feature_set", row));
+    put_optional_view(b, own_set ? view_str(own_set) : in_view(c->feature_set, row));
     if (out->model_name) {
         model = view_str(out->model_name);
         version = out->model_version[r];
@@ -329,6 +344,7 @@ enum status output_rows(struct stage *s, const struct task *t, struct rows *in, 
                         struct out *out, int *n_outs, struct error *err)
 {
     struct output *to = &s->outputs[o];
+    const struct lineage_cols from = lineage_cols(in->cols);
     uint8_t present[WANTS_MAX];
     struct batch enc;
     struct col *lineage, *key_col;
@@ -347,7 +363,7 @@ enum status output_rows(struct stage *s, const struct task *t, struct rows *in, 
         struct log_put put = {.topic = to->topic->broker_name, .traceparent = p->rec.traceparent, .from = &p->rec};
 
         bytes_clear(&s->lineage);
-        put_lineage(s, t, in, p, out, r, n_outs[parent]++, &s->lineage);
+        put_lineage(s, t, in, &from, p, out, r, n_outs[parent]++, &s->lineage);
         lineage->view[r] = view_of(s->lineage.data, s->lineage.n);
         bytes_clear(&s->body);
         frame_put(&s->body, schema_id(to->topic->schema));
