@@ -145,8 +145,8 @@ void conf_stage(struct conf *c, enum conf_kind kind)
     static const struct setting consumer[] = {
         {"session.timeout.ms", "10000"},
         {"heartbeat.interval.ms", "1000"},
-        {"queued.max.messages.kbytes", "16384"},
-        {"fetch.max.bytes", "16777216"},
+        {"queued.max.messages.kbytes", "4096"},
+        {"fetch.max.bytes", "2097152"},
         {"fetch.queue.backoff.ms", "2"}, /* the default stalls a second whenever the queue is full */
         {"fetch.wait.max.ms", "100"},
     };

@@ -164,6 +164,7 @@ struct stage {
     int *assigned; /* task numbers, as the log said last */
     size_t n_assigned;
     struct log_record taken[TAKE_MAX];
+    int64_t taken_ms; /* when the log was asked last */
     struct arena batch;   /* reset after each batch */
     struct arena scratch; /* reset after each use: probes */
     struct bytes kept_bytes;

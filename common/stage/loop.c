@@ -12,6 +12,8 @@
 #define PENDING_PAUSE 20000  /* records held back of one partition: stop fetching it */
 #define PENDING_RESUME 5000
 #define PENDING_MAX 1000000
+#define PLENTY_BATCHES 2     /* records at hand: nothing more is taken */
+#define TAKE_EVERY_MS 100    /* but the log must be asked: its answer may be that partitions go */
 #define LAG_EVERY_MS 200
 #define OTHERS_EVERY_MS 100
 #define MARKS_EVERY_MS 10  /* at least once, as soon as they leave: readers behind a re-key wait for them */
@@ -443,6 +445,17 @@ static enum status regulate(struct stage *s, struct error *err)
     return OK;
 }
 
+/* What waits here costs memory, and more of it than what waits at the log. */
+static bool has_plenty(const struct stage *s)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->n_tasks; i++)
+        for (size_t k = 0; k < s->n_inputs; k++)
+            n += s->tasks[i]->inputs[k].merge.n_pending;
+    return n >= PLENTY_BATCHES * s->opt.batch;
+}
+
 static enum status take(struct stage *s, int timeout_ms, struct error *err)
 {
     struct log_assignment a = {0};
@@ -453,7 +466,7 @@ static enum status take(struct stage *s, int timeout_ms, struct error *err)
         return err->status;
     if (a.changed && assign(s, &a, err) != OK)
         return err->status;
-    now_ms = clock_wall_ms();
+    now_ms = s->taken_ms = clock_wall_ms();
     for (size_t i = 0; i < n; i++)
         if (intake_record(s, &s->taken[i], now_ms, err) != OK)
             return err->status;
@@ -471,11 +484,11 @@ static bool all_ended(const struct stage *s)
 
 static enum status turn(struct stage *s, size_t *n, struct error *err)
 {
-    int64_t now_ms;
+    int64_t now_ms = clock_wall_ms();
 
     ops_beat(s->ops);
     /* With work at hand only look; else wait for records, at most until the next commit may be due. */
-    if (take(s, *n ? 0 : 10, err) != OK)
+    if ((*n == 0 || !has_plenty(s) || now_ms - s->taken_ms >= TAKE_EVERY_MS) && take(s, *n ? 0 : 10, err) != OK)
         return err->status;
     now_ms = clock_wall_ms();
     if (s->worker->turn && s->worker->turn(s->ctx, s, err) != OK)
