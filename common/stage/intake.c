@@ -71,6 +71,9 @@ enum status intake_open(struct stage *s, struct error *err)
                 in->probe[PROBE_ORIGIN + k] = (struct want){origin_cols[k], COL_INT};
             in->n_probe = PROBES;
         }
+        batch_init(&in->probed, s->pipeline->arena, 1);
+        decode_begin(in->probe, in->n_probe, &in->probed);
+        in->probed.n_rows = 1;
     }
     return OK;
 }
@@ -192,17 +195,12 @@ static enum status judge_time(const struct topic *t, const struct log_record *r,
     return OK;
 }
 
-/* The few fields that say when and where from, in the scratch arena. */
-static enum status probe_fields(struct stage *s, const struct input *in, const struct reading *reading, struct view body,
-                                struct batch *ret_row, struct error *err)
+/* The few fields that say when and where from: row 0 of in->probed. */
+static enum status probe_fields(struct input *in, const struct reading *reading, struct view body, struct error *err)
 {
-    arena_reset(&s->scratch);
-    batch_init(ret_row, &s->scratch, 1);
-    decode_begin(in->probe, in->n_probe, ret_row);
-    ret_row->n_rows = 1;
-    if (decode_row(reading->probe, body, ret_row, 0, err) != OK)
+    if (decode_row(reading->probe, body, &in->probed, 0, err) != OK)
         return ERR_RECORD;
-    if (ret_row->cols[PROBE_TIME].null[0])
+    if (in->probed.cols[PROBE_TIME].null[0])
         return err_set(err, ERR_RECORD, "time: field '%s' is null", in->topic->time);
     return OK;
 }
@@ -212,13 +210,12 @@ bool intake_at(struct stage *s, const struct log_record *r, int64_t *ret_at)
     struct input *in = &s->inputs[r->input];
     struct reading *reading;
     struct error err;
-    struct batch row;
     struct view body;
 
     if (r->mark.data || r->value.data == NULL || open_frame(s, in, r, &body, &reading, &err) != OK ||
-        probe_fields(s, in, reading, body, &row, &err) != OK)
+        probe_fields(in, reading, body, &err) != OK)
         return false;
-    *ret_at = row.cols[in->outside ? PROBE_TIME : PROBE_AT].i64[0];
+    *ret_at = in->probed.cols[in->outside ? PROBE_TIME : PROBE_AT].i64[0];
     return true;
 }
 
@@ -227,7 +224,7 @@ static enum status probe(struct stage *s, struct task *t, struct pending *p, int
 {
     struct input *in = &s->inputs[p->rec.input];
     struct task_input *ti = &t->inputs[p->rec.input];
-    struct batch row;
+    const struct col *cols = in->probed.cols;
     struct reading *reading;
     struct view body;
 
@@ -237,9 +234,9 @@ static enum status probe(struct stage *s, struct task *t, struct pending *p, int
         return err_set(err, ERR_RECORD, "null value: a record of this topic needs one");
     if (open_frame(s, in, &p->rec, &body, &reading, err) != OK)
         return ERR_RECORD;
-    if (probe_fields(s, in, reading, body, &row, err) != OK)
+    if (probe_fields(in, reading, body, err) != OK)
         return ERR_RECORD;
-    p->event_ms = row.cols[PROBE_TIME].i64[0];
+    p->event_ms = cols[PROBE_TIME].i64[0];
     if (in->outside) {
         if (judge_time(in->topic, &p->rec, p->event_ms, ti->fetched_at, err) != OK)
             return ERR_RECORD;
@@ -247,16 +244,16 @@ static enum status probe(struct stage *s, struct task *t, struct pending *p, int
         ti->fetched_at = p->at;
         return OK;
     }
-    if (origin_get(&row.cols[PROBE_ORIGIN], &p->origin, err) != OK)
+    if (origin_get(&cols[PROBE_ORIGIN], &p->origin, err) != OK)
         return ERR_RECORD;
-    if (row.cols[PROBE_TASKS].i64[0] > ORIGIN_TASKS_MAX || p->origin.task >= row.cols[PROBE_TASKS].i64[0])
+    if (cols[PROBE_TASKS].i64[0] > ORIGIN_TASKS_MAX || p->origin.task >= cols[PROBE_TASKS].i64[0])
         return err_set(err, ERR_RECORD, "lineage: task %d of %" PRId64 " cannot be", p->origin.task,
-                       row.cols[PROBE_TASKS].i64[0]);
-    p->at = row.cols[PROBE_AT].i64[0];
+                       cols[PROBE_TASKS].i64[0]);
+    p->at = cols[PROBE_AT].i64[0];
     if (s->worker->stateless_order)
         return OK; /* one channel: the partition's own order */
     p->task = p->origin.task;
-    *ret_tasks = (int)row.cols[PROBE_TASKS].i64[0];
+    *ret_tasks = (int)cols[PROBE_TASKS].i64[0];
     return OK;
 }
 

@@ -96,6 +96,7 @@ struct input {
     size_t n_wants;
     struct want probe[8];
     size_t n_probe;
+    struct batch probed; /* one row: what was probed last */
     struct reading *readings;
     size_t n_readings;
 };
@@ -166,7 +167,7 @@ struct stage {
     struct log_record taken[TAKE_MAX];
     int64_t taken_ms; /* when the log was asked last */
     struct arena batch;   /* reset after each batch */
-    struct arena scratch; /* reset after each use: probes */
+    struct arena scratch; /* of a commit */
     struct bytes kept_bytes;
     struct kept_put *kept;
     size_t n_kept, cap_kept;

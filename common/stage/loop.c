@@ -359,12 +359,14 @@ static void committed(struct stage *s, const struct log_position *at, size_t n, 
 
 static enum status commit(struct stage *s, int64_t now_ms, struct error *err)
 {
-    struct log_position *at = arena_alloc(&s->scratch, (s->n_tasks * s->n_inputs + 1) * sizeof(*at));
+    struct log_position *at;
     int64_t begun_us;
     enum status st;
     bool unmoved = false;
     size_t n;
 
+    arena_reset(&s->scratch);
+    at = arena_alloc(&s->scratch, (s->n_tasks * s->n_inputs + 1) * sizeof(*at));
     for (size_t i = 0; i < s->n_tasks; i++) {
         struct task *t = s->tasks[i];
 
@@ -387,7 +389,6 @@ static enum status commit(struct stage *s, int64_t now_ms, struct error *err)
     metrics_add(&s->metrics, METRIC_COMMITS, COMMIT_COMMITTED, 1);
     metrics_observe(&s->metrics, METRIC_COMMIT_DURATION, clock_mono_us() - begun_us);
     committed(s, at, n, now_ms);
-    arena_reset(&s->scratch);
     tell_progress(s);
     /* At least once nothing holds back what is said too early: only who could commit may say that nobody need wait for it. */
     for (size_t i = 0; i < s->n_tasks && s->def->at_least_once; i++)

@@ -8,19 +8,22 @@ int64_t due_boundary(const struct due *d, int64_t at)
     return (q - (t % d->every_ms < 0)) * d->every_ms;
 }
 
+bool due_is_past(const struct due *d, int64_t at_next)
+{
+    return d->every_ms == 0 || due_boundary(d, at_next) <= d->passed;
+}
+
 int64_t due_limit(struct due *d, const struct model_store *store, const char *model, int64_t at_next, int64_t wall_ms,
                   bool *ret_gave_up)
 {
     int64_t b;
 
     *ret_gave_up = false;
-    if (d->every_ms == 0)
+    if (due_is_past(d, at_next))
         return INT64_MAX;
     if (d->first_at == INT64_MIN)
         d->first_at = at_next;
     b = due_boundary(d, at_next);
-    if (b <= d->passed)
-        return INT64_MAX;
     if (model_store_verdict(store, model, b) ||
         (b <= d->first_at && model_store_verdict(store, model, b - d->every_ms) == NULL)) {
         d->passed = b;

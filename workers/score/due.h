@@ -22,6 +22,8 @@ struct due {
 
 /* The last boundary whose verdict a record of this progress rests on. */
 int64_t due_boundary(const struct due *d, int64_t at);
+/* Nothing is waited for, and nobody need ask what time it is. */
+bool due_is_past(const struct due *d, int64_t at_next);
 /* Records with `at` at or beyond the result wait. *ret_gave_up: the wait for d->held ended now without a verdict. */
 int64_t due_limit(struct due *d, const struct model_store *store, const char *model, int64_t at_next, int64_t wall_ms,
                   bool *ret_gave_up);

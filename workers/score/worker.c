@@ -367,7 +367,7 @@ int64_t worker_limit(void *ctx, int task, int64_t at_next)
     bool gave_up;
     int64_t limit;
 
-    if (c->models == NULL || c->pinned)
+    if (c->models == NULL || c->pinned || due_is_past(&c->due, at_next))
         return INT64_MAX;
     limit = due_limit(&c->due, models_store(c->models), c->def->model, at_next, clock_wall_ms(), &gave_up);
     if (gave_up)
