@@ -36,6 +36,7 @@ struct log_kafka {
     rd_kafka_queue_t *queue;
     struct txn *txn;
     struct outbox *outbox; /* at least once: where outputs go; NULL: into the transaction */
+    rd_kafka_consumer_group_metadata_t *first_group; /* for the mutant without M_GENERATION_NOW alone */
     size_t n_put; /* since the last commit or abort */
     struct input *inputs;
     size_t n_inputs;

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "kafka/kafka.h"
 #include "kafka/lanes.h"
 
@@ -53,7 +54,7 @@ static void forget_assignment(struct log_kafka *k)
             k->inputs[i].lanes[p] = (struct lane){.committed = -1};
     k->n_tasks = 0;
     k->revoking = k->repointed = false;
-    k->stale = k->txn != NULL && txn_is_open(k->txn);
+    k->stale = k->txn != NULL && txn_is_open(k->txn) && SAFE(M_STALE_ABORTED);
 }
 
 static void take_assignment(struct log_kafka *k, const rd_kafka_topic_partition_list_t *list)
@@ -409,15 +410,16 @@ static enum status lk_restore(struct log *l, const char *topic, int partition, l
 {
     struct log_kafka *k = of(l);
     struct reader *r = NULL;
-    int64_t bound = 0;
+    int64_t low, bound = 0;
     bool end = false;
     enum status s;
 
     /* To the high watermark, not to the last stable offset: a crashed writer's open transaction holds that below
      * newer committed values, and the state would be old without any error. */
-    s = conf_ends(k->asker, k->brokers, topic, &partition, 1, &bound, err);
+    s = reader_new(k->brokers, k->pipeline, &r, err);
     if (s == OK)
-        s = reader_new(k->brokers, k->pipeline, &r, err);
+        s = SAFE(M_RESTORE_BOUND) ? conf_ends(k->asker, k->brokers, topic, &partition, 1, &bound, err)
+                                  : reader_bounds(r, topic, partition, &low, &bound, err);
     if (s == OK)
         s = reader_add(r, topic, partition, 0, bound, err);
     while (s == OK && !end) {

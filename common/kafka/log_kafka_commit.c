@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "kafka/lanes.h"
 
 static struct log_kafka *of(struct log *l)
@@ -166,6 +167,10 @@ static enum status learn(struct log_kafka *k, const struct log_position *at, siz
 
         if (is_committed(lane, &at[i]))
             continue; /* it would not have moved */
+        if (!SAFE(M_OUTCOME_LEARNED)) {
+            *ret_unmoved = true;
+            break;
+        }
         list = rd_kafka_topic_partition_list_new(1);
         rd_kafka_topic_partition_list_add(list, k->inputs[at[i].input].topic->broker_name, at[i].partition);
         s = ask_committed(k, list, err);
@@ -210,6 +215,14 @@ static bool is_rebalance(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS || code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
 }
 
+/* Of this moment: a cached generation fences nobody, or oneself. */
+static rd_kafka_consumer_group_metadata_t *commit_group(struct log_kafka *k)
+{
+    if (SAFE(M_GENERATION_NOW) || k->first_group == NULL)
+        k->first_group = rd_kafka_consumer_group_metadata(k->consumer);
+    return k->first_group;
+}
+
 /* Before anything that reflects them is committed, outputs are safe. */
 static enum status deliver(struct log_kafka *k, bool *ret_unmoved, struct error *err)
 {
@@ -251,11 +264,13 @@ enum status log_kafka_commit(struct log *l, const struct log_position *at, size_
     }
     if (n > 0) {
         list = offsets_of(k, at, n);
-        group = rd_kafka_consumer_group_metadata(k->consumer); /* now: a cached generation fences nobody */
-        if (group == NULL || rd_kafka_consumer_group_metadata_generation_id(group) < 0)
+        group = commit_group(k);
+        if (group == NULL || (rd_kafka_consumer_group_metadata_generation_id(group) < 0 && SAFE(M_GENERATION_NONE)))
             return refuse(k, "the group has no generation for this member", err);
     }
-    s = txn_commit(k->txn, list, group, &outcome, err);
+    s = SAFE(M_OFFSETS_TOGETHER) ? OK : txn_commit(k->txn, NULL, NULL, &outcome, err);
+    if (s == OK)
+        s = txn_commit(k->txn, list, group, &outcome, err);
     if (s == OK) {
         remember(k, at, n);
         return OK;
@@ -263,6 +278,6 @@ enum status log_kafka_commit(struct log *l, const struct log_position *at, size_
     if (outcome == TXN_UNKNOWN && s == ERR_RETRY)
         s = learn(k, at, n, ret_unmoved, err);
     else
-        *ret_unmoved = s == ERR_RETRY && !is_rebalance(txn_code(k->txn));
+        *ret_unmoved = s == ERR_RETRY && (!is_rebalance(txn_code(k->txn)) || !SAFE(M_UNMOVED_GROUP));
     return s;
 }

@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/mutant.h"
 #include "kafka/conf.h"
 #include "kafka/kafka.h"
 
@@ -68,6 +69,8 @@ enum status reader_new(const char *brokers, const struct pipeline *p, struct rea
     conf_given(&c, p);
     for (size_t i = 0; i < ARRAY_LEN(settings); i++)
         conf_set(&c, settings[i].name, settings[i].value);
+    if (!SAFE(M_RESTORE_COMMITTED))
+        conf_set(&c, "isolation.level", "read_uncommitted");
     rd_kafka_conf_set_error_cb(c.conf, on_error);
     rd_kafka_conf_set_opaque(c.conf, r);
     r->brokers = xstrdup(brokers);

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mutant.h"
 
 #define SLOW_MS 5000      /* beyond it a late EndTxn may still be on its way */
 #define RENEW_MS 90000    /* a broker may be away that long before we let the orchestrator restart us */
@@ -192,7 +193,7 @@ static rd_kafka_error_t *end(struct txn *t, rd_kafka_error_t *(*call)(rd_kafka_t
            !rd_kafka_error_txn_requires_abort(e) && clock_mono_ms() < began + PRODUCER_DEADLINE_MS)
         rd_kafka_error_destroy(e);
     (void)rd_kafka_poll(t->p.client, 0); /* error_cb: was a connection lost meanwhile? */
-    *ret_unknown = t->p.lost || clock_mono_ms() - began > SLOW_MS ||
+    *ret_unknown = (t->p.lost && SAFE(M_PRODUCER_RENEWED)) || clock_mono_ms() - began > SLOW_MS ||
                    (e != NULL && rd_kafka_error_is_retriable(e) && !rd_kafka_error_txn_requires_abort(e));
     return e;
 }

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/mutant.h"
 #include "stage/internal.h"
 #include "wire/avro.h"
 #include "wire/frame.h"
@@ -31,13 +32,13 @@ static void put_positions(struct stage *s, const struct task *t)
     for (size_t i = 0; i < s->n_inputs; i++)
         for (size_t c = 0; c < t->inputs[i].merge.n_channels; c++) {
             const struct channel *ch = &t->inputs[i].merge.channels[c];
-            int64_t at = ch->n ? ch->taken_at : ch->at; /* pending records say their own `at` again when re-read */
+            int64_t at = ch->n && SAFE(M_AT_PENDING) ? ch->taken_at : ch->at; /* pending records say their own `at` again when re-read */
 
             avro_put_long(&s->body, (int64_t)i);
             avro_put_long(&s->body, ch->task);
-            avro_put_long(&s->body, ch->next_offset);
+            avro_put_long(&s->body, SAFE(M_CURSOR_SAVED) ? ch->next_offset : 0);
             avro_put_long(&s->body, at);
-            avro_put_bool(&s->body, ch->idle && ch->n == 0); /* it rests behind them */
+            avro_put_bool(&s->body, ch->idle && (ch->n == 0 || !SAFE(M_IDLE_BEHIND))); /* it rests behind them */
         }
     avro_put_long(&s->body, 0);
 }
@@ -130,7 +131,7 @@ enum status changelog_write(struct stage *s, struct task *t, struct error *err)
     char at[64];
 
     /* Within a replay a key reflects less than the cursors that would go with it. */
-    while (!task_replays(t, s->n_inputs) && (spent < s->changelog_bytes || chunk.more) && state_next_chunk(t->state, &chunk)) {
+    while (!(task_replays(t, s->n_inputs) && SAFE(M_REPLAY_WHOLE)) && (spent < s->changelog_bytes || chunk.more) && state_next_chunk(t->state, &chunk)) {
         if (put_state(s, t, chunk.entry->key, chunk.index, chunk.n_chunks, NULL, chunk.bytes, err) != OK)
             return err->status;
         spent += chunk.bytes.n + 64;

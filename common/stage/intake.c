@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "kafka/kafka.h"
 #include "stage/internal.h"
 #include "wire/frame.h"
@@ -283,7 +284,7 @@ enum status intake_record(struct stage *s, struct log_record *r, int64_t now_ms,
     if (r->at_end) {
         if (ti->next_offset != r->offset)
             t->changed = true;
-        ti->next_offset = r->offset;
+        ti->next_offset = SAFE(M_POSITION) ? r->offset : ti->next_offset;
         ti->end_since_ms = ti->end_since_ms ? ti->end_since_ms : now_ms;
         ti->merge.ended = s->finite;
         return OK;

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "kafka/kafka.h"
 #include "ops/signals.h"
 #include "stage/internal.h"
@@ -33,7 +34,7 @@ void loop_drop_tasks(struct stage *s)
 static enum status restore_tasks(struct stage *s, struct error *err)
 {
     loop_drop_tasks(s);
-    if (s->log->ops->abort(s->log, err) != OK)
+    if (SAFE(M_STALE_ABORTED) && s->log->ops->abort(s->log, err) != OK)
         return err->status;
     for (size_t i = 0; i < s->n_assigned; i++) {
         struct task *t = task_new(s, s->assigned[i]);
@@ -106,7 +107,7 @@ static void fill_row(struct stage *s, struct task *t, struct rows *rows, struct 
     if (p->replay) {
         const struct entry *e = state_find(t->state, keys[r]);
 
-        if (e && changelog_reflects(t, e, p->rec.input, p->task, p->rec.offset))
+        if (e && SAFE(M_REFLECTS) && changelog_reflects(t, e, p->rec.input, p->task, p->rec.offset))
             rows->bad[r] = ROW_SKIP;
     }
 }
@@ -124,7 +125,7 @@ static enum status put_rows(struct stage *s, struct task *t, struct rows *rows, 
         else if (output_dead(s, &pending[r], rows->bad[r], err) != OK)
             return err->status;
     }
-    for (size_t o = 0; o < s->n_outputs && !rows->replay; o++)
+    for (size_t o = 0; o < s->n_outputs && !(rows->replay && SAFE(M_REPLAY_SILENT)); o++)
         if (outs[o].cols.n_rows != 0 && output_rows(s, t, rows, pending, o, &outs[o], n_outs, err) != OK)
             return err->status;
     return OK;
@@ -513,7 +514,7 @@ static enum status recover(struct stage *s, struct error *err)
         ops_ready(s->ops, false, "%s", err->text);
         ops_beat(s->ops);
         clock_nap_ms(200);
-        st = restore_tasks(s, err);
+        st = SAFE(M_ROLLBACK) ? restore_tasks(s, err) : s->log->ops->abort(s->log, err);
     } while (st == ERR_RETRY && !signals_stopping());
     return st;
 }

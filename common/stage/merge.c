@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
+#include "base/mutant.h"
 
 void merge_init(struct merge *m, int tasks)
 {
@@ -115,7 +116,9 @@ struct pending *merge_head(struct merge *m, int *ret_waits_for)
     for (size_t i = 0; i < m->n_channels; i++) {
         const struct channel *c = &m->channels[i];
 
-        if (c->n == 0 && !c->idle && c->task != CHANNEL_FOREIGN && !beyond(c, best)) {
+        bool rests = c->idle && SAFE(M_IDLE_PASSED);
+
+        if (c->n == 0 && !rests && c->task != CHANNEL_FOREIGN && !beyond(c, best) && SAFE(M_CHANNEL_WAITED)) {
             *ret_waits_for = c->task;
             return NULL;
         }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/mutant.h"
 #include "kafka/kafka.h"
 #include "stage/internal.h"
 #include "wire/avro.h"
@@ -394,7 +395,8 @@ static enum status put_mark(struct stage *s, const struct output *o, int partiti
 enum status output_marks(struct stage *s, struct task *t, bool idle, struct error *err)
 {
     struct bytes *b = &s->body;
-    struct mark m = {0, t->id, s->n_tasks_all, t->at, idle};
+    int64_t at = SAFE(M_MARK_TAKEN) || t->inputs[0].fetched_at < t->at ? t->at : t->inputs[0].fetched_at;
+    struct mark m = {0, t->id, s->n_tasks_all, at, idle};
 
     if (s->worker->stateless_order || (t->at == t->marked_at && idle == t->marked_idle))
         return OK;

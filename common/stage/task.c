@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "stage/internal.h"
 
 struct task *task_new(const struct stage *s, int id)
@@ -179,7 +180,7 @@ static struct moment moment_now(struct task *t, int64_t commit, size_t n_inputs)
 
     for (size_t i = 0; i < n_inputs; i++) {
         m.low[i] = task_low(t, i);
-        m.at[i] = t->inputs[i].low_at;
+        m.at[i] = SAFE(M_LOW_AT) ? t->inputs[i].low_at : merge_channel(&t->inputs[i].merge, 0)->taken_at;
     }
     return m;
 }
@@ -206,7 +207,7 @@ void task_need(struct task *t, size_t n_inputs, struct moment *ret_need)
     int64_t since = state_since_min(t->state);
 
     *ret_need = moment_now(t, 0, n_inputs);
-    for (size_t m = 0; m < t->n_moments; m++)
+    for (size_t m = 0; m < t->n_moments && SAFE(M_LOW_OLDEST); m++)
         if (t->moments[m].commit >= since) {
             *ret_need = t->moments[m];
             return;

@@ -14,6 +14,7 @@ struct broker *broker_new(void)
     for (size_t t = 0; t < b.n_topics; t++)
         for (int p = 0; p < PARTITIONS_MAX; p++)
             free(b.topics[t].partitions[p].records);
+    free(b.plain_seq);
     memset(&b, 0, sizeof(b));
     b.sweep_us = 1000000;
     return &b;
@@ -74,6 +75,27 @@ void broker_append(struct broker *b, const struct produced *p)
 {
     fill(append(b, p->topic, p->partition), p);
     settle(b, p->topic, p->partition);
+}
+
+int broker_init_plain(struct broker *b)
+{
+    b->plain_seq = xrealloc(b->plain_seq, (size_t)(b->n_plain + 1) * sizeof(*b->plain_seq));
+    memset(b->plain_seq[b->n_plain], 0, sizeof(*b->plain_seq));
+    return b->n_plain++;
+}
+
+rd_kafka_resp_err_t broker_produce_plain(struct broker *b, int pid, int32_t seq, const struct produced *p, size_t n)
+{
+    int32_t *next = &b->plain_seq[pid][p->topic][p->partition];
+
+    if (seq < *next)
+        return RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (seq > *next)
+        return RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    for (size_t i = 0; i < n; i++)
+        broker_append(b, &p[i]);
+    *next += (int32_t)n;
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
 /* The control record of a transaction: decides its records in this partition. */

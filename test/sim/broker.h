@@ -116,6 +116,8 @@ struct broker {
     size_t n_topics;
     struct txn_log txns[TXNS_MAX];
     size_t n_txns;
+    int32_t (*plain_seq)[TOPICS_MAX][PARTITIONS_MAX]; /* of producers without a transactional id */
+    int n_plain;
     struct group groups[GROUPS_MAX];
     size_t n_groups;
     struct marker markers[256];
@@ -141,6 +143,10 @@ void broker_append(struct broker *b, const struct produced *p); /* from outside,
 void broker_tick(struct broker *b, int64_t now_us, int64_t *ret_next_us);
 void broker_compact(struct broker *b);
 bool broker_has_open(const struct broker *b); /* a transaction, a marker or pending offsets */
+
+/* ---- an idempotent producer without transactions ---- */
+int broker_init_plain(struct broker *b);
+rd_kafka_resp_err_t broker_produce_plain(struct broker *b, int pid, int32_t seq, const struct produced *p, size_t n);
 
 /* ---- the transaction coordinator; codes are the broker's ---- */
 rd_kafka_resp_err_t broker_init(struct broker *b, const char *id, int64_t timeout_us, int *ret_pid, int *ret_epoch);

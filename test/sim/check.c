@@ -183,40 +183,48 @@ static const char *difference(int topic, struct view is, struct view want)
     return (const char *)out.data;
 }
 
-static void compare(int topic, int partition, int channel, int64_t offset, struct view bytes)
+/* Returns which record of its channel it is. At least once, what was there may come again. */
+static int64_t compare(int topic, int partition, int channel, int64_t offset, struct view bytes)
 {
     struct channel_log *c = &expected[sim.schedule.world]->channels[topic][partition][channel];
-    size_t k = seen[topic][partition][channel]++;
+    size_t k = seen[topic][partition][channel];
 
+    for (size_t i = 0; i < k && !learning && sim.schedule.at_least_once; i++)
+        if (view_eq(c->lines[i].bytes, bytes))
+            return (int64_t)i;
+    seen[topic][partition][channel]++;
     if (learning) {
         if (c->n == c->cap) {
             c->cap = c->cap ? 2 * c->cap : 32;
             c->lines = xrealloc(c->lines, c->cap * sizeof(*c->lines));
         }
         c->lines[c->n++] = (struct line){bytes, offset};
-        return;
+        return (int64_t)k;
     }
     if (k >= c->n) {
         fail("%s/%d, channel %d: record %zu at offset %" PRId64 " is one more than the quiet run has", sim.broker->topics[topic].name,
              partition, channel, k, offset);
-        return;
+        return (int64_t)k;
     }
     if (view_eq(c->lines[k].bytes, bytes))
-        return;
+        return (int64_t)k;
     for (size_t i = 0; i < c->n; i++)
         if (view_eq(c->lines[i].bytes, bytes)) {
             fail("%s/%d, channel %d: record %zu at offset %" PRId64 " is the quiet run's record %zu: %s", sim.broker->topics[topic].name,
                  partition, channel, k, offset, i, i < k ? "a repeat" : "one is missing or they are out of order");
-            return;
+            return (int64_t)k;
         }
     fail("%s/%d, channel %d: record %zu at offset %" PRId64 " has other values than the quiet run's at its offset %" PRId64 ":%s",
          sim.broker->topics[topic].name, partition, channel, k, offset, c->lines[k].offset, difference(topic, bytes, c->lines[k].bytes));
+    return (int64_t)k;
 }
 
 static void check_mark(int topic, int partition, struct view header)
 {
     struct mark m;
 
+    if (sim.schedule.at_least_once)
+        return; /* they come again too */
     if (!mark_get(header, &m) || m.task >= TASKS_MAX)
         fail("%s/%d has a mark that cannot be read", sim.broker->topics[topic].name, partition);
     else if (m.at < marked_at[topic][partition][m.task])
@@ -248,8 +256,7 @@ static void check_output(int topic, int partition, int64_t offset, const struct 
     bytes_append(&b, r->value.data, (size_t)(lineage.data - r->value.data) + l.offset_begin);
     avro_put_long(&b, ordinal);
     bytes_append(&b, lineage.data + l.offset_end, (size_t)(r->value.data + r->value.n - lineage.data) - l.offset_end);
-    note(topic, partition, offset, (int64_t)seen[topic][partition][l.task]);
-    compare(topic, partition, (int)l.task, offset, view_of(b.data, b.n));
+    note(topic, partition, offset, compare(topic, partition, (int)l.task, offset, view_of(b.data, b.n)));
     if (!learning)
         bytes_done(&b);
 }
@@ -279,7 +286,7 @@ static void check_dead(int topic, int partition, int64_t offset, const struct re
     bytes_append(&b, "", 1);
     from = broker_topic(sim.broker, (const char *)b.data);
     bytes_printf(&b, "/%" PRId64 "/%" PRId64 " %.*s", from_partition, from_offset, (int)reason.n, (const char *)reason.data);
-    compare(topic, partition, from * PARTITIONS_MAX + (int)from_partition, offset, view_of(b.data, b.n));
+    (void)compare(topic, partition, from * PARTITIONS_MAX + (int)from_partition, offset, view_of(b.data, b.n));
 }
 
 void check_visible(int topic, int partition, int64_t offset, const struct record *r)
@@ -322,4 +329,47 @@ void check_end(void)
                 if (seen[t][p][k] != e->channels[t][p][k].n)
                     fail("%s/%d, channel %d: %zu records, the quiet run has %zu", sim.broker->topics[t].name, p, k, seen[t][p][k],
                          e->channels[t][p][k].n);
+}
+
+/* ---- what the oracle asks of the quiet run ---- */
+
+size_t check_count(const char *topic)
+{
+    int t = broker_topic(sim.broker, topic);
+    size_t n = 0;
+
+    for (int p = 0; p < PARTITIONS_MAX; p++)
+        for (int k = 0; k < TASKS_MAX * PARTITIONS_MAX; k++)
+            n += expected[sim.schedule.world]->channels[t][p][k].n;
+    return n;
+}
+
+static bool cell(const struct batch *row, const char *name, double *ret)
+{
+    const struct col *c = batch_col(row, name);
+
+    if (c == NULL || c->null[0] || c->type >= COL_STRING)
+        return false;
+    *ret = c->type == COL_DOUBLE ? c->f64[0] : (double)c->i64[0];
+    return true;
+}
+
+bool check_value(const char *topic, int64_t tx_id, const char *name, double *ret)
+{
+    int t = broker_topic(sim.broker, topic);
+
+    for (int p = 0; p < PARTITIONS_MAX; p++)
+        for (int k = 0; k < TASKS_MAX * PARTITIONS_MAX; k++) {
+            const struct channel_log *c = &expected[sim.schedule.world]->channels[t][p][k];
+
+            for (size_t i = 0; i < c->n; i++) {
+                struct batch row;
+                double id;
+
+                arena_reset(&arena);
+                if (decode_all(t, c->lines[i].bytes, &row) && cell(&row, "tx_id", &id) && (int64_t)id == tx_id)
+                    return cell(&row, name, ret);
+            }
+        }
+    return false;
 }

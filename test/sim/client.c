@@ -79,6 +79,8 @@ rd_kafka_t *rd_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, char *text
     (void)text, (void)n;
     rk->conf = *conf;
     rk->is_producer = type == RD_KAFKA_PRODUCER;
+    rk->is_plain = rk->is_producer && conf->txn_id[0] == '\0';
+    rk->pid = rk->is_plain ? broker_init_plain(sim.broker) : -1;
     rk->owner = sim.me;
     rk->tick_us = INT64_MAX;
     rk->generation = -1;
@@ -108,7 +110,7 @@ const char *client_group_instance(const struct rd_kafka_s *rk)
 
 const char *client_txn_id(const struct rd_kafka_s *rk)
 {
-    return rk->is_producer ? rk->conf.txn_id : NULL;
+    return rk->is_producer && !rk->is_plain ? rk->conf.txn_id : NULL;
 }
 
 int client_group(const struct rd_kafka_s *rk)

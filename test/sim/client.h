@@ -58,7 +58,7 @@ struct rd_kafka_s {
     struct rd_kafka_s *next; /* first: sched.c walks the list by it */
     struct instance *owner;
     struct rd_kafka_conf_s conf;
-    bool is_producer;
+    bool is_producer, is_plain; /* plain: without transactions */
     struct op ops[OPS_MAX];
     size_t n_ops;
     rd_kafka_resp_err_t fatal; /* NO_ERROR: not */

@@ -181,7 +181,7 @@ static size_t fetch_partition(rd_kafka_t *rk, struct fetched *f, rd_kafka_messag
     for (; f->pos < end && n < cap; f->pos++) {
         const struct record *r = &p->records[f->pos];
 
-        if (r->kind == KIND_DATA && r->fate != FATE_ABORTED && !r->gone) {
+        if (r->kind == KIND_DATA && !r->gone && (r->fate != FATE_ABORTED || !rk->conf.committed_only)) {
             /* records move when their partition grows */
             struct record *copy = xmalloc(sizeof(*copy));
 
@@ -235,7 +235,7 @@ ssize_t rd_kafka_consume_batch_queue(rd_kafka_queue_t *q, int timeout_ms, rd_kaf
         n = fetch(rk, ret, cap);
     if (n == 0 && timeout_ms > 0) {
         /* where nothing happens for long, pauses grow: the machine is busy elsewhere */
-        int64_t wait_ms = timeout_ms * (me->n_empty_takes < 40 ? 1 + me->n_empty_takes / 8 : 6);
+        int64_t wait_ms = timeout_ms * (me->n_empty_takes < 18 ? 1 + me->n_empty_takes / 2 : 10);
 
         me->n_empty_takes++;
         step_wait(wait_ms * 1000);
@@ -294,7 +294,7 @@ rd_kafka_consumer_group_metadata_t *rd_kafka_consumer_group_metadata(rd_kafka_t 
 
 void rd_kafka_consumer_group_metadata_destroy(rd_kafka_consumer_group_metadata_t *m)
 {
-    free(m);
+    (void)m; /* a mutant keeps one */
 }
 
 int32_t rd_kafka_consumer_group_metadata_generation_id(const rd_kafka_consumer_group_metadata_t *m);

@@ -117,7 +117,7 @@ rd_kafka_error_t *rd_kafka_produceva(rd_kafka_t *rk, const rd_kafka_vu_t *vu, si
 
     (void)step_begin(STEP_PUT, 10, &how);
     step_end(0);
-    if (rk->phase != PHASE_IN)
+    if (rk->phase != PHASE_IN && !rk->is_plain)
         return refused(rk);
     for (size_t i = 0; i < n; i++)
         switch (vu[i].vtype) {
@@ -151,7 +151,12 @@ rd_kafka_error_t *rd_kafka_produceva(rd_kafka_t *rk, const rd_kafka_vu_t *vu, si
     return NULL;
 }
 
-/* One request for all partitions: adds them to the transaction, then appends a batch to each. */
+static rd_kafka_resp_err_t handle_plain(struct broker *b, struct request *r)
+{
+    return broker_produce_plain(b, r->pid, r->seq, r->records, r->n_records);
+}
+
+/* Adds the partition to the transaction, then appends a batch to it. */
 static rd_kafka_resp_err_t handle_send(struct broker *b, struct request *r)
 {
     int32_t seq = r->seq;
@@ -168,7 +173,7 @@ static rd_kafka_resp_err_t handle_send(struct broker *b, struct request *r)
 static bool send_partition(rd_kafka_t *rk, int topic, int partition)
 {
     struct produced *records = xmalloc((rk->n_queue + 1) * sizeof(*records));
-    struct request r = {.handle = handle_send, .pid = rk->pid, .epoch = rk->epoch, .seq = rk->seq[topic][partition],
+    struct request r = {.handle = rk->is_plain ? handle_plain : handle_send, .pid = rk->pid, .epoch = rk->epoch, .seq = rk->seq[topic][partition],
                         .records = records};
     rd_kafka_resp_err_t code;
 
@@ -182,7 +187,9 @@ static bool send_partition(rd_kafka_t *rk, int topic, int partition)
     }
     if (r.n_records == 0)
         return true;
-    code = client_rpc(rk, STEP_SEND, &r, 10000);
+    do /* without transactions a record is never given up */
+        code = client_rpc(rk, STEP_SEND, &r, 10000);
+    while (rk->is_plain && code != RD_KAFKA_RESP_ERR_NO_ERROR);
     rk->asked |= code == RD_KAFKA_RESP_ERR_NO_ERROR;
     rk->seq[topic][partition] += (int32_t)r.n_records;
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -203,7 +210,7 @@ static void send_queue(rd_kafka_t *rk)
 {
     for (int t = 0; t < (int)sim.broker->n_topics && rk->n_queue; t++)
         for (int p = 0; p < sim.broker->topics[t].n_partitions; p++)
-            if (rk->phase != PHASE_IN || !send_partition(rk, t, p))
+            if ((rk->phase != PHASE_IN && !rk->is_plain) || !send_partition(rk, t, p))
                 return;
 }
 
@@ -242,7 +249,7 @@ int rd_kafka_poll(rd_kafka_t *rk, int timeout_ms)
 
 int rd_kafka_outq_len(rd_kafka_t *rk)
 {
-    return rk->phase == PHASE_IN ? (int)rk->n_queue : 0;
+    return rk->phase == PHASE_IN || rk->is_plain ? (int)rk->n_queue : 0;
 }
 
 rd_kafka_resp_err_t rd_kafka_flush(rd_kafka_t *rk, int timeout_ms)

@@ -42,6 +42,9 @@ static void draw_item(struct rand *r, const bool *on, int counts[STAGES_MAX][N_S
     it->stage = (int)rand_below(r, (uint64_t)world_stages());
     it->how = (int)rand_below(r, 4);
     it->nth = 1 + (int)rand_below(r, (uint64_t)counts[it->stage][it->step] + 2);
+    it->then = rand_below(r, 2) == 0;
+    if (it->then) /* soon: one in two within the next 2, one in four within the next 4, ... */
+        it->nth = 1 + (int)rand_below(r, UINT64_C(2) << rand_below(r, 8));
 }
 
 void schedule_draw(uint64_t seed, int counts[STAGES_MAX][N_STEPS], struct schedule *ret)
@@ -58,6 +61,7 @@ void schedule_draw(uint64_t seed, int counts[STAGES_MAX][N_STEPS], struct schedu
     if (rand_below(&r, 4) != 0)
         ret->jitter = 1 + rand_below(&r, 1000000);
     ret->lazy_sweep = rand_below(&r, 2) == 0;
+    ret->at_least_once = rand_below(&r, 5) == 0;
     /* which kinds of faults are on at all; in a quarter none */
     if (rand_below(&r, 4) == 0)
         return;
@@ -74,10 +78,12 @@ void schedule_print(const struct schedule *s, struct bytes *out)
 {
     bytes_printf(out, "world=%d slots=%d,%d,%d changelog=%d jitter=%llu lazy=%d", s->world, s->slots[0], s->slots[1], s->slots[2],
                  s->changelog_bytes, (unsigned long long)s->jitter, s->lazy_sweep);
+    if (s->at_least_once)
+        bytes_printf(out, " at_least_once");
     for (size_t k = 0; k < s->n_items; k++) {
         const struct item *it = &s->items[k];
 
-        bytes_printf(out, " %s:%s.%s.%d:%d", fault_names[it->fault], world_stage_name(it->stage), step_names[it->step], it->nth,
+        bytes_printf(out, " %s%s:%s.%s.%d:%d", it->then && k ? "then_" : "", fault_names[it->fault], world_stage_name(it->stage), step_names[it->step], it->nth,
                      it->how);
     }
 }
@@ -95,6 +101,8 @@ static bool parse_item(const char *word, struct item *it)
     char fault[32], stage[32], step[32];
     int f, s;
 
+    it->then = strncmp(word, "then_", 5) == 0;
+    word += it->then ? 5 : 0;
     if (sscanf(word, "%31[a-z_]:%31[a-z_].%31[a-z_].%d:%d", fault, stage, step, &it->nth, &it->how) != 5)
         return false;
     f = index_of(fault, fault_names, N_FAULTS);
@@ -123,7 +131,9 @@ bool schedule_parse(const char *line, struct schedule *ret)
     ret->jitter = jitter;
     ret->lazy_sweep = lazy != 0;
     for (line += n; sscanf(line, " %127s%n", word, &n) == 1; line += n)
-        if (ret->n_items == ITEMS_MAX || !parse_item(word, &ret->items[ret->n_items++]))
+        if (strcmp(word, "at_least_once") == 0)
+            ret->at_least_once = true;
+        else if (ret->n_items == ITEMS_MAX || !parse_item(word, &ret->items[ret->n_items++]))
             return false;
     return ret->world >= 0 && ret->world < world_n();
 }

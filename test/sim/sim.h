@@ -15,6 +15,7 @@
 #ifndef SIM_SIM_H
 #define SIM_SIM_H
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include "base/rand.h"
@@ -75,6 +76,7 @@ enum fault {
 
 /* At the nth such step of any instance of the stage. */
 struct item {
+    bool then; /* counted from where the item before it struck */
     enum fault fault;
     int stage;
     enum step step;
@@ -87,6 +89,7 @@ struct schedule {
     int slots[STAGES_MAX]; /* instances that run from the beginning */
     int changelog_bytes;
     uint64_t jitter; /* seed of latencies and fetch sizes; 0: none */
+    bool at_least_once;   /* the stages' processing_guarantee */
     bool lazy_sweep; /* timed-out transactions are found only each 10 s */
     struct item items[ITEMS_MAX];
     size_t n_items;
@@ -111,7 +114,9 @@ struct instance {
     enum life life;
     int stage, slot;
     char name[24];
-    ucontext_t context;
+    ucontext_t context; /* how it is entered first */
+    bool entered;
+    jmp_buf at; /* where it goes on */
     int64_t wake_us, resume_us;
     bool stopping;    /* SIGTERM came */
     bool kill_after;
@@ -147,6 +152,7 @@ struct sim {
     int counts[STAGES_MAX][N_STEPS];
     int struck[N_STEPS][N_FAULTS];
     bool item_done[ITEMS_MAX];
+    int item_from[ITEMS_MAX]; /* counts from here */
     struct rand jitter;
     int64_t n_steps;
     uint64_t trace; /* hash of all that happened: the same schedule gives the same */
@@ -198,5 +204,10 @@ void world_ended(struct instance *i);
 void check_begin(bool learning); /* learning: this is the quiet run, it makes what others are compared with */
 void check_visible(int topic, int partition, int64_t offset, const struct record *r);
 void check_end(void);
+size_t check_count(const char *topic); /* data records that the quiet run put there */
+bool check_value(const char *topic, int64_t tx_id, const char *name, double *ret); /* of the quiet run's record of an event */
+
+/* ---- oracle.c: the quiet run that has just ended, against what follows from the records alone ---- */
+void oracle_check(void);
 
 #endif

@@ -26,8 +26,8 @@
 #define BASE_MS INT64_C(1700000000000)
 #define CUSTOMERS 8
 #define TERMINALS 6
-#define STABLE_US 700000
-#define QUIET_TICK_US 20000
+#define STABLE_US 500000
+#define QUIET_TICK_US 40000
 
 enum { TRANSACTIONS, LABELS, ENRICHED, FEATURES, DEAD, CUSTOMER_LOG, TERMINAL_LOG, SCHEMAS };
 
@@ -52,7 +52,7 @@ struct slot {
 static const struct worker preprocess = {
     .name = "preprocess", .open = preprocess_open, .transform = preprocess_transform, .close = preprocess_close};
 static const char *const stage_names[] = {"customer", "terminal"};
-static struct stage *templates[STAGES_MAX];
+static struct stage *templates[2][STAGES_MAX]; /* [1]: at_least_once */
 static struct records worlds[WORLDS];
 
 static struct slot slots[STAGES_MAX][SLOTS_MAX];
@@ -84,7 +84,7 @@ bool world_done(void)
 
 const struct pipeline *world_pipeline(void)
 {
-    return templates[0]->pipeline;
+    return templates[0][0]->pipeline;
 }
 
 static const struct topic *topic(int t)
@@ -259,15 +259,17 @@ static void make_world(struct records *w, uint64_t seed)
 
 enum status world_open(const char *path, struct error *err)
 {
-    for (int i = 0; i < world_stages(); i++) {
+    for (int k = 0; k < 2 * world_stages(); k++) {
         struct stage *s = xcalloc(1, sizeof(*s));
+        int i = k / 2;
 
         s->worker = &preprocess;
         s->opt = (struct stage_options){.batch = 1000, .from_ms = INT64_MIN, .to_ms = INT64_MAX, .pipeline = path,
                                         .stage = stage_names[i], .brokers = "sim", .instance = "0"};
         if (stage_load(s, err) != OK)
             return err->status;
-        templates[i] = s;
+        s->def->at_least_once = k % 2 == 1;
+        templates[k % 2][i] = s;
     }
     for (int i = 0; i < WORLDS; i++)
         make_world(&worlds[i], (uint64_t)i);
@@ -306,7 +308,7 @@ static struct stage *incarnate(int stage, int slot)
     struct stage *s = made[n_made] ? made[n_made] : (made[n_made] = xmalloc(sizeof(*s)));
 
     n_made++;
-    *s = *templates[stage];
+    *s = *templates[sim.schedule.at_least_once][stage];
     s->ops = ops_new(&s->metrics);
     s->opt.instance = instances[slot];
     s->changelog_bytes = (size_t)sim.schedule.changelog_bytes;
@@ -393,11 +395,9 @@ static bool all_committed(void)
     struct broker *b = sim.broker;
 
     for (int i = 0; i < world_stages(); i++) {
-        char name[64];
-        int g;
+        static const char *const groups[] = {"sim.customer", "sim.terminal"};
+        int g = group_of(b, groups[i]);
 
-        snprintf(name, sizeof(name), "sim.%s", stage_names[i]);
-        g = group_of(b, name);
         for (int k = 0; k < 2 && inputs[i][k] >= 0; k++)
             for (int p = 0; p < PARTITIONS; p++) {
                 int64_t n = b->topics[inputs[i][k]].partitions[p].n, at = b->groups[g].committed.at[inputs[i][k]][p].offset;

@@ -1,0 +1,44 @@
+/* common/base/mutant.h */
+/*
+ * mutant: each safeguard that the guarantees rest on has a name, and can be left out of a build that only `make mutants`
+ * makes, with -DMUTANT=<number>: the simulation must then fail. In every other build SAFE is true and costs nothing.
+ *
+ * What must fail without it stands in test/sim/mutants.
+ */
+#ifndef BASE_MUTANT_H
+#define BASE_MUTANT_H
+
+#include <stdbool.h>
+
+enum mutant {
+    M_RESTORE_BOUND = 1,  /* a restore reads up to the high watermark, not to the last stable offset */
+    M_RESTORE_COMMITTED,  /* and committed records alone */
+    M_GENERATION_NOW,     /* a commit takes the group's generation of this moment */
+    M_GENERATION_NONE,    /* and is not tried without one */
+    M_PRODUCER_RENEWED,   /* after an end that may still be on its way the producer is a new one */
+    M_OUTCOME_LEARNED,    /* an outcome that is not known is read from the offsets */
+    M_OFFSETS_TOGETHER,   /* offsets are committed with the outputs */
+    M_POSITION,           /* at a partition's end the position is committed, not the last record's + 1 */
+    M_ROLLBACK,           /* after an abort the state is restored */
+    M_UNMOVED_GROUP,      /* after a rebalance nothing is put again */
+    M_STALE_ABORTED,      /* a transaction of an assignment that has gone is aborted */
+    M_CURSOR_SAVED,       /* a checkpoint has each channel's cursor */
+    M_MARK_TAKEN,         /* a mark speaks of what was taken, not of what was fetched */
+    M_REFLECTS,           /* a replay passes over what a key reflects */
+    M_REPLAY_SILENT,      /* a replay puts nothing out */
+    M_REPLAY_WHOLE,       /* no key is written in the middle of a replay */
+    M_LOW_OLDEST,         /* `low` is what the oldest unwritten key needs */
+    M_LOW_AT,             /* with the progress of what lies below it */
+    M_IDLE_PASSED,        /* nobody waits for an idle channel */
+    M_IDLE_BEHIND,        /* a channel rests behind its pending records, not before them */
+    M_AT_PENDING,         /* a checkpoint's `at` of a channel leaves out what is pending */
+    M_CHANNEL_WAITED      /* a channel that is not idle is waited for */
+};
+
+#ifdef MUTANT
+#define SAFE(safeguard) (MUTANT != (safeguard))
+#else
+#define SAFE(safeguard) true
+#endif
+
+#endif

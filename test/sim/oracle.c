@@ -1,0 +1,180 @@
+/* test/sim/oracle.c */
+/*
+ * What the chain must put out, computed the slow way: all records of a partition in one list, in the order that the log
+ * decides, and for each a loop over those before it. Shares no code with common/feature or common/stage.
+ *
+ * customer   per partition in the order of offsets; a record further behind the newest event time than 10 minutes is late
+ * terminal   per partition: labels and enriched records by (`at`, labels first, writer's task, order within it); `at` is the newest
+ *            event time of the writer's partition so far
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/arena.h"
+#include "test/sim/sim.h"
+#include "wire/avro.h"
+
+#define EVENTS_MAX 256
+#define HOUR INT64_C(3600000)
+#define LATENESS_MS 600000
+
+struct event {
+    bool label;
+    int64_t id, ts, at;
+    int partition; /* of the record from outside */
+    char customer[8], terminal[8];
+    double amount, n_1h;
+};
+
+static struct event events[EVENTS_MAX];
+static size_t n_events;
+
+static bool read_text(struct avro_reader *r, char ret[8])
+{
+    struct view v;
+
+    if (!avro_get_bytes(r, &v) || v.n >= 8)
+        return false;
+    memcpy(ret, v.data, v.n);
+    ret[v.n] = '\0';
+    return true;
+}
+
+/* False: there is nothing to be read. *ret_whole: all of it is. */
+static bool read_event(const struct record *r, bool label, struct event *e, bool *ret_whole)
+{
+    struct avro_reader in = {r->value.data + 5, r->value.data + r->value.n};
+
+    *e = (struct event){.label = label};
+    *ret_whole = false;
+    if (r->value.n < 6 || r->value.data[0] != 0)
+        return false;
+    if (label) {
+        *ret_whole = avro_get_long(&in, &e->id) && read_text(&in, e->terminal) && read_text(&in, e->customer) &&
+                     avro_get_double(&in, &e->amount) && avro_get_long(&in, &e->ts);
+        return *ret_whole;
+    }
+    if (!avro_get_long(&in, &e->id) || !avro_get_long(&in, &e->ts))
+        return false;
+    *ret_whole = read_text(&in, e->customer) && read_text(&in, e->terminal) && avro_get_double(&in, &e->amount);
+    return true;
+}
+
+/* Good events of one partition in the order of their offsets, with their `at`. */
+static void take_partition(int topic, int partition, bool label)
+{
+    const struct partition *p = &sim.broker->topics[topic].partitions[partition];
+    int64_t at = INT64_MIN;
+
+    for (int64_t o = 0; o < p->n; o++) {
+        struct event e;
+        bool whole;
+
+        if (!read_event(&p->records[o], label, &e, &whole) || (at != INT64_MIN && e.ts < at - (label ? HOUR : LATENESS_MS)))
+            continue;
+        at = e.ts > at ? e.ts : at;
+        e.at = at;
+        e.partition = partition;
+        if (whole && kafka_partition(p->records[o].key, sim.broker->topics[topic].n_partitions) == partition)
+            events[n_events++] = e;
+    }
+}
+
+static int in_order(const void *a, const void *b)
+{
+    const struct event *x = a, *y = b;
+
+    if (x->at != y->at)
+        return x->at < y->at ? -1 : 1;
+    if (x->label != y->label)
+        return x->label ? -1 : 1;
+    if (x->partition != y->partition)
+        return x->partition - y->partition;
+    return x < y ? -1 : 1; /* a merge sort keeps the order of equal ones, qsort of glibc is one for few elements */
+}
+
+struct sums {
+    double n, sum, weighted;
+};
+
+/* Over the events before and at `now` of the same key whose time lies in (from, to]. */
+static struct sums over(size_t now, bool labels, bool by_customer, int64_t from, int64_t to)
+{
+    struct sums s = {0};
+
+    for (size_t i = 0; i <= now; i++) {
+        const struct event *e = &events[i], *n = &events[now];
+        bool same = by_customer ? strcmp(e->customer, n->customer) == 0 : strcmp(e->terminal, n->terminal) == 0;
+
+        if (e->label != labels || !same || e->ts <= from || e->ts > to)
+            continue;
+        s.n++;
+        s.sum += e->amount;
+        s.weighted += e->amount * e->n_1h;
+    }
+    return s;
+}
+
+static bool expect(const struct event *e, const char *topic, const char *name, double want)
+{
+    double got;
+
+    if (!check_value(topic, e->id, name, &got)) {
+        fail("the quiet run's %s has no record of event %" PRId64, topic, e->id);
+        return false;
+    }
+    if (fabs(got - want) <= 1e-9 * (1 + fabs(want)))
+        return true;
+    fail("the quiet run's %s, event %" PRId64 ": %s is %.12g, the oracle says %.12g", topic, e->id, name, got, want);
+    return false;
+}
+
+static bool check_customer(size_t i)
+{
+    struct event *e = &events[i];
+    int64_t t = e->ts;
+    struct sums h = over(i, false, true, t - HOUR, t), h6 = over(i, false, true, t - 6 * HOUR, t),
+                all = over(i, false, true, t - 720 * HOUR, t);
+
+    e->n_1h = h.n;
+    return expect(e, "sim.enriched", "customer_n_1h", h.n) && expect(e, "sim.enriched", "customer_n_6h", h6.n) &&
+           expect(e, "sim.enriched", "customer_n_30d", all.n) && expect(e, "sim.enriched", "customer_sum_1h", h.sum) &&
+           expect(e, "sim.enriched", "customer_sum_30d", all.sum) && expect(e, "sim.enriched", "customer_mean_6h", h6.sum / h6.n);
+}
+
+static bool check_terminal(size_t i)
+{
+    const struct event *e = &events[i];
+    int64_t t = e->ts;
+    struct sums all = over(i, false, false, t - 720 * HOUR, t);
+
+    return expect(e, "sim.features", "terminal_n_2h", over(i, false, false, t - 2 * HOUR, t).n) &&
+           expect(e, "sim.features", "terminal_n_30d", all.n) &&
+           expect(e, "sim.features", "terminal_late_6h", over(i, false, false, t - 7 * HOUR, t - HOUR).n) &&
+           expect(e, "sim.features", "terminal_frauds_6h", over(i, true, false, t - 6 * HOUR, t).n) &&
+           expect(e, "sim.features", "terminal_frauds_30d", over(i, true, false, t - 720 * HOUR, t).n) &&
+           expect(e, "sim.features", "terminal_sum_30d", all.weighted);
+}
+
+void oracle_check(void)
+{
+    int transactions = broker_topic(sim.broker, "sim.transactions"), labels = broker_topic(sim.broker, "sim.labels");
+    bool ok = true;
+
+    n_events = 0;
+    for (int p = 0; p < sim.broker->topics[transactions].n_partitions; p++)
+        take_partition(transactions, p, false);
+    for (size_t i = 0; i < n_events && ok; i++)
+        ok = check_customer(i);
+    if (ok && check_count("sim.enriched") != n_events)
+        fail("the quiet run's sim.enriched has %zu records, the oracle %zu", check_count("sim.enriched"), n_events);
+    if (ok && check_count("sim.features") != n_events)
+        fail("the quiet run's sim.features has %zu records, the oracle %zu", check_count("sim.features"), n_events);
+    for (int p = 0; p < sim.broker->topics[labels].n_partitions; p++)
+        take_partition(labels, p, true);
+    qsort(events, n_events, sizeof(events[0]), in_order);
+    for (size_t i = 0; i < n_events && ok; i++)
+        ok = events[i].label || check_terminal(i);
+}
