@@ -91,6 +91,7 @@ struct reading {
 struct input {
     const struct topic *topic;
     bool outside; /* one channel, own event time; else channels and `at` from lineage */
+    bool repeats; /* written at least once */
     bool marked;  /* its channels' marks say how far they are, and it is taken in order; else nobody waits for it for ever */
     struct want wants[WANTS_MAX];
     size_t n_wants;

@@ -70,9 +70,9 @@ void merge_push(struct merge *m, const struct pending *p)
         c->cap = cap;
     }
     c->ring[(c->head + c->n++) & (c->cap - 1)] = *p;
+    c->idle = c->idle && m->repeats && p->at <= c->at;
     if (p->at > c->at)
         c->at = p->at;
-    c->idle = false;
     m->n_pending++;
 }
 
@@ -82,9 +82,9 @@ void merge_mark(struct merge *m, const struct mark *mark)
 
     merge_expect(m, mark->tasks);
     c = merge_channel(m, mark->task);
+    c->idle = mark->idle || (c->idle && m->repeats && mark->at <= c->at);
     if (mark->at > c->at)
         c->at = mark->at;
-    c->idle = mark->idle;
 }
 
 /* (at, task) order; offsets rise within a channel. */

@@ -44,6 +44,7 @@ struct merge {
     int tasks; /* channels expected; 0: not known yet */
     size_t n_pending;
     bool ended;
+    bool repeats; /* written at least once: what says no more than is known may be a zombie's, and wakes no idle channel */
     bool unordered; /* no channel waits for another: the log's own order */
 };
 

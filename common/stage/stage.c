@@ -108,6 +108,21 @@ static enum status load_schemas(struct stage *s, struct error *err)
     return schema_feed_look(s->schemas, s->registry, err);
 }
 
+/* Also where a stage that only passes on (score) stands between. */
+static bool may_repeat(const struct pipeline *p, const struct topic *t)
+{
+    while (t->writer >= 0) {
+        const struct stage_def *writer = &p->stages[t->writer];
+
+        if (writer->at_least_once)
+            return true;
+        if (strcmp(writer->worker, "score") != 0)
+            break;
+        t = &p->topics[writer->from[0]];
+    }
+    return false;
+}
+
 static enum status wire_up(struct stage *s, struct error *err)
 {
     s->n_inputs = s->def->n_from;
@@ -117,6 +132,7 @@ static enum status wire_up(struct stage *s, struct error *err)
     for (size_t i = 0; i < s->n_inputs; i++) {
         s->inputs[i].topic = &s->pipeline->topics[s->def->from[i]];
         s->inputs[i].outside = s->inputs[i].topic->writer < 0;
+        s->inputs[i].repeats = may_repeat(s->pipeline, s->inputs[i].topic);
         s->inputs[i].marked = !s->inputs[i].outside && s->inputs[i].topic->ordered && !s->worker->stateless_order &&
                               !s->def->arrival_order;
     }

@@ -16,6 +16,7 @@ struct task *task_new(const struct stage *s, int id)
     t->state = state_new((size_t)1 << 32);
     for (size_t i = 0; i < s->n_inputs; i++) {
         merge_init(&t->inputs[i].merge, s->inputs[i].outside || s->worker->stateless_order ? 1 : 0);
+        t->inputs[i].merge.repeats = s->inputs[i].repeats;
         t->inputs[i].merge.unordered = !s->inputs[i].outside && !s->inputs[i].marked;
         t->inputs[i].fetched_at = t->inputs[i].low_at = INT64_MIN;
         t->inputs[i].committed = -1;

@@ -223,6 +223,9 @@ static void check_mark(int topic, int partition, struct view header)
 {
     struct mark m;
 
+    if (mark_get(header, &m))
+        story("%s/%d: task %d of %d is at %" PRId64 "%s", sim.broker->topics[topic].name, partition, m.task, m.tasks, m.at,
+              m.idle ? " and idle" : "");
     if (sim.schedule.at_least_once)
         return; /* they come again too */
     if (!mark_get(header, &m) || m.task >= TASKS_MAX)
@@ -246,6 +249,8 @@ static void check_output(int topic, int partition, int64_t offset, const struct 
         fail("%s/%d offset %" PRId64 " cannot be read", sim.broker->topics[topic].name, partition, offset);
         return;
     }
+    story("%s/%d offset %" PRId64 ": a record of task %" PRId64 " at %" PRId64, sim.broker->topics[topic].name, partition, offset,
+          l.task, l.at);
     if (l.at < marked_at[topic][partition][l.task])
         fail("%s/%d offset %" PRId64 ": a record of task %" PRId64 " lies behind a mark that said there is none",
              sim.broker->topics[topic].name, partition, offset, l.task);

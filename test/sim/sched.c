@@ -311,7 +311,7 @@ void sched_run(void)
         enter(i);
         sim.me = NULL;
         if (sim.n_steps > STEPS_MAX)
-            fail("stuck: not quiet after %" PRId64 " steps, %.0f s", sim.n_steps, (double)sim.now_us / 1e6);
+            fail("stuck after %" PRId64 " steps, %.0f s: %s", sim.n_steps, (double)sim.now_us / 1e6, world_why());
     }
 }
 

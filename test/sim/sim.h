@@ -197,6 +197,7 @@ const struct pipeline *world_pipeline(void);
 void world_begin(void);
 int64_t world_tick(void); /* returns when next */
 bool world_done(void);
+const char *world_why(void); /* it is not */
 void world_struck(struct instance *i, enum fault fault, int how); /* faults of the process */
 void world_ended(struct instance *i);
 

@@ -59,6 +59,7 @@ static struct slot slots[STAGES_MAX][SLOTS_MAX];
 static size_t wave, n_made;
 static bool restarted, done;
 static int64_t stable_since_us, stable_sum;
+static char why[128]; /* it is not quiet */
 
 int world_n(void)
 {
@@ -269,6 +270,8 @@ enum status world_open(const char *path, struct error *err)
         if (stage_load(s, err) != OK)
             return err->status;
         s->def->at_least_once = k % 2 == 1;
+        for (size_t n = 0; n < s->n_inputs; n++)
+            s->inputs[n].repeats = s->def->at_least_once && !s->inputs[n].outside;
         templates[k % 2][i] = s;
     }
     for (int i = 0; i < WORLDS; i++)
@@ -402,8 +405,11 @@ static bool all_committed(void)
             for (int p = 0; p < PARTITIONS; p++) {
                 int64_t n = b->topics[inputs[i][k]].partitions[p].n, at = b->groups[g].committed.at[inputs[i][k]][p].offset;
 
-                if ((at < 0 ? 0 : at) != n)
+                if ((at < 0 ? 0 : at) != n) {
+                    snprintf(why, sizeof(why), "%s has committed %lld of %lld in %s/%d", stage_names[i], (long long)at, (long long)n,
+                             b->topics[inputs[i][k]].name, p);
                     return false;
+                }
             }
     }
     return true;
@@ -419,10 +425,17 @@ static int64_t sum_of_all(void)
     return sum;
 }
 
+const char *world_why(void)
+{
+    return why;
+}
+
 static bool is_quiet(void)
 {
     int64_t sum = sum_of_all();
 
+    snprintf(why, sizeof(why), "%s", !all_run() ? "an instance is not there" : broker_has_open(sim.broker) ? "a transaction is open"
+             : sched_in_flight() ? "a request is on its way" : "records keep coming");
     if (sum == stable_sum && !broker_has_open(sim.broker) && !sched_in_flight() && all_run() && all_committed())
         return sim.now_us - stable_since_us >= STABLE_US;
     stable_sum = sum;
