@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "base/mutant.h"
 
-#define SLOW_MS 5000      /* beyond it a late EndTxn may still be on its way */
+#define SLOW_MS 5000      /* beyond it a late request may still be on its way */
 #define RENEW_MS 90000    /* a broker may be away that long before we let the orchestrator restart us */
 
 struct txn {
@@ -18,6 +18,7 @@ struct txn {
     char *id;
     bool open;
     bool doomed; /* a put failed: the transaction can only be aborted */
+    int64_t since_ms; /* when its offsets or its end were asked for first; 0: not yet */
 };
 
 /* Ends whatever the id's former producer left open, and takes its place. */
@@ -150,6 +151,7 @@ static enum status begin(struct txn *t, struct error *err)
             return judge(t, e, "begin a transaction", err);
     }
     t->open = true;
+    t->since_ms = 0;
     return OK;
 }
 
@@ -170,6 +172,16 @@ enum status txn_put_with(struct txn *t, const struct log_put *put, size_t number
     return s;
 }
 
+/* From here on a request that librdkafka repeats, because its connection broke or its answer was late, may arrive once more in
+ * the next transaction of this epoch: an end would end that one, offsets would set it back. */
+static void mark_asked(struct txn *t)
+{
+    if (t->since_ms == 0) {
+        t->since_ms = clock_mono_ms();
+        t->p.lost = false;
+    }
+}
+
 /* Repeats while librdkafka says that the call may be resumed. NULL: done. */
 static rd_kafka_error_t *send_offsets(struct txn *t, const rd_kafka_topic_partition_list_t *offsets,
                                       const rd_kafka_consumer_group_metadata_t *group)
@@ -177,6 +189,7 @@ static rd_kafka_error_t *send_offsets(struct txn *t, const rd_kafka_topic_partit
     int64_t deadline = clock_mono_ms() + PRODUCER_DEADLINE_MS;
     rd_kafka_error_t *e;
 
+    mark_asked(t);
     while ((e = rd_kafka_send_offsets_to_transaction(t->p.client, offsets, group, PRODUCER_CALL_MS)) != NULL &&
            rd_kafka_error_is_retriable(e) && !rd_kafka_error_txn_requires_abort(e) && clock_mono_ms() < deadline)
         rd_kafka_error_destroy(e);
@@ -188,12 +201,12 @@ static rd_kafka_error_t *end(struct txn *t, rd_kafka_error_t *(*call)(rd_kafka_t
     int64_t began = clock_mono_ms();
     rd_kafka_error_t *e;
 
-    t->p.lost = false;
+    mark_asked(t);
     while ((e = call(t->p.client, PRODUCER_CALL_MS)) != NULL && rd_kafka_error_is_retriable(e) &&
            !rd_kafka_error_txn_requires_abort(e) && clock_mono_ms() < began + PRODUCER_DEADLINE_MS)
         rd_kafka_error_destroy(e);
     (void)rd_kafka_poll(t->p.client, 0); /* error_cb: was a connection lost meanwhile? */
-    *ret_unknown = (t->p.lost && SAFE(M_PRODUCER_RENEWED)) || clock_mono_ms() - began > SLOW_MS ||
+    *ret_unknown = (t->p.lost && SAFE(M_PRODUCER_RENEWED)) || clock_mono_ms() - t->since_ms > SLOW_MS ||
                    (e != NULL && rd_kafka_error_is_retriable(e) && !rd_kafka_error_txn_requires_abort(e));
     return e;
 }
