@@ -20,7 +20,6 @@ enum mutant {
     M_OFFSETS_TOGETHER,   /* offsets are committed with the outputs */
     M_POSITION,           /* at a partition's end the position is committed, not the last record's + 1 */
     M_ROLLBACK,           /* after an abort the state is restored */
-    M_UNMOVED_GROUP,      /* after a rebalance nothing is put again */
     M_STALE_ABORTED,      /* a transaction of an assignment that has gone is aborted */
     M_CURSOR_SAVED,       /* a checkpoint has each channel's cursor */
     M_MARK_TAKEN,         /* a mark speaks of what was taken, not of what was fetched */

@@ -278,6 +278,6 @@ enum status log_kafka_commit(struct log *l, const struct log_position *at, size_
     if (outcome == TXN_UNKNOWN && s == ERR_RETRY)
         s = learn(k, at, n, ret_unmoved, err);
     else
-        *ret_unmoved = s == ERR_RETRY && (!is_rebalance(txn_code(k->txn)) || !SAFE(M_UNMOVED_GROUP));
+        *ret_unmoved = s == ERR_RETRY && !is_rebalance(txn_code(k->txn));
     return s;
 }

@@ -139,6 +139,11 @@ void client_lost(struct rd_kafka_s *rk)
     client_op(rk, OP_ERROR, RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN);
 }
 
+void client_beat(struct rd_kafka_s *rk)
+{
+    rk->tick_us = sim.now_us;
+}
+
 static void call_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);

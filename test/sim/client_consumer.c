@@ -205,6 +205,8 @@ static size_t fetch(rd_kafka_t *rk, rd_kafka_message_t **ret, size_t cap)
     if (sim.schedule.jitter) {
         size_t some = (size_t[]){cap, cap, 1, 3, 10, 2}[jitter_below(6)];
 
+        if (sim.schedule.jitter % 3 == 0) /* a run in which little comes at a time, so that transactions are open for long */
+            some = 1 + jitter_below(2);
         cap = some < cap ? some : cap;
         rk->turn = (size_t)jitter_below(rk->n_fetched + 1);
     }
@@ -244,7 +246,7 @@ ssize_t rd_kafka_consume_batch_queue(rd_kafka_queue_t *q, int timeout_ms, rd_kaf
     }
     if (n)
         me->n_empty_takes = 0;
-    step_end(0);
+    step_end(n && step == STEP_TAKE && sim.schedule.jitter % 3 == 0 ? 8000 : 0);
     return (ssize_t)n;
 }
 

@@ -364,8 +364,11 @@ static bool strike_broker(struct instance *me, enum fault fault, int how)
     struct rd_kafka_s *rk = client_of(me, fault != FAULT_KICK);
     int txn = rk && fault != FAULT_KICK ? broker_txn(b, client_txn_id(rk)) : -1;
 
-    if (fault == FAULT_KICK && rk)
+    if (fault == FAULT_KICK && rk) {
         group_kick(b, client_group(rk), client_group_instance(rk));
+        if (how > 1)
+            client_beat(rk); /* it hears of it at once */
+    }
     else if (fault == FAULT_TXN_TIMEOUT && txn >= 0)
         broker_time_out(b, txn);
     else if (fault == FAULT_FENCE && txn >= 0) {
@@ -388,7 +391,7 @@ static bool strike_broker(struct instance *me, enum fault fault, int how)
 }
 
 /* Faults of the process and at the broker strike here; those of the wire are the caller's. */
-static enum fault strike(struct instance *me, enum fault fault, int how)
+static enum fault strike(struct instance *me, enum step step, enum fault fault, int how)
 {
     static const int64_t stop_us[] = {300000, 1000000, 2000000, 2900000}, zombie_us[] = {1500000, 4500000, 9000000, 16000000};
 
@@ -418,7 +421,7 @@ static enum fault strike(struct instance *me, enum fault fault, int how)
     case FAULT_KICK: case FAULT_FENCE: case FAULT_TXN_TIMEOUT: case FAULT_COMPACT: case FAULT_AWAY:
         (void)strike_broker(me, fault, how);
         next_timer_us = sim.now_us;
-        return FAULT_NONE;
+        return fault == FAULT_AWAY && how == 3 && schedule_cannot(step, FAULT_LOST_ANSWER) == NULL ? FAULT_LOST_ANSWER : FAULT_NONE;
     default:
         return fault;
     }
@@ -446,7 +449,7 @@ enum fault step_begin(enum step step, int64_t cost_us, int *ret_how)
         sim.struck[step][it->fault]++;
         story("*** %s at its %s (the stage's %d.), how %d", fault_names[it->fault], step_names[step], nth, it->how);
         *ret_how = it->how;
-        fault = strike(me, it->fault, it->how);
+        fault = strike(me, step, it->fault, it->how);
         break;
     }
     return fault;

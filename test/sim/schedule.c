@@ -47,6 +47,37 @@ static void draw_item(struct rand *r, const bool *on, int counts[STAGES_MAX][N_S
         it->nth = 1 + (int)rand_below(r, UINT64_C(2) << rand_below(r, 8));
 }
 
+/* Faults that are harmless alone and not together, as they were met or feared: the second is drawn close behind the first. */
+static void draw_pair(struct rand *r, int counts[STAGES_MAX][N_STEPS], struct schedule *s)
+{
+    static const struct {
+        enum fault first, second;
+        enum step at, then;
+        int how, then_how, far; /* -1: any */
+    } pairs[] = {
+        /* a dead writer's open transaction, its heir dies too: restore behind it */
+        {FAULT_KILL, FAULT_KILL, STEP_OFFSETS, STEP_TAKE, 3, 0, 64},
+        {FAULT_KILL, FAULT_KILL, STEP_COMMIT, STEP_COMMIT, 3, 0, 2},
+        /* a late end or late offsets meet the next transaction, and that is not finished */
+        {FAULT_LATE, FAULT_KILL, STEP_COMMIT, STEP_SEND, -1, -1, 32},
+        {FAULT_LATE, FAULT_KILL, STEP_COMMIT, STEP_OFFSETS, -1, -1, 3},
+        {FAULT_LATE, FAULT_KILL, STEP_COMMIT, STEP_TAKE, -1, -1, 32},
+        /* it has lost its place and knows it, then others take it, then it goes on */
+        {FAULT_KICK, FAULT_STOP, STEP_SEND, STEP_OFFSETS, 2, 3, 1},
+        {FAULT_KICK, FAULT_STOP, STEP_PUT, STEP_OFFSETS, 2, 3, 1},
+    };
+    size_t i = rand_below(r, ARRAY_LEN(pairs));
+    int stage = (int)rand_below(r, (uint64_t)world_stages()), any = (int)rand_below(r, 4), then = (int)rand_below(r, 4);
+
+    s->items[0] = (struct item){.fault = pairs[i].first, .stage = stage, .step = pairs[i].at,
+                                .nth = 1 + (int)rand_below(r, (uint64_t)counts[stage][pairs[i].at] + 1),
+                                .how = pairs[i].how < 0 ? any : pairs[i].how};
+    s->items[1] = (struct item){.then = true, .fault = pairs[i].second, .stage = stage, .step = pairs[i].then,
+                                .nth = 1 + (int)rand_below(r, (uint64_t)pairs[i].far),
+                                .how = pairs[i].then_how < 0 ? then : pairs[i].then_how};
+    s->n_items = s->n_items < 2 ? 2 : s->n_items;
+}
+
 void schedule_draw(uint64_t seed, int counts[STAGES_MAX][N_STEPS], struct schedule *ret)
 {
     struct rand r;
@@ -72,6 +103,8 @@ void schedule_draw(uint64_t seed, int counts[STAGES_MAX][N_STEPS], struct schedu
     ret->n_items = 1 + rand_below(&r, ITEMS_MAX - 1);
     for (size_t k = 0; k < ret->n_items; k++)
         draw_item(&r, on, counts, &ret->items[k]);
+    if (rand_below(&r, 4) == 0)
+        draw_pair(&r, counts, ret);
 }
 
 void schedule_print(const struct schedule *s, struct bytes *out)

@@ -57,7 +57,7 @@ enum fault {
     FAULT_FENCE,       /* somebody else takes its transactional id */
     FAULT_TXN_TIMEOUT, /* transaction.timeout.ms passes */
     FAULT_COMPACT,
-    FAULT_AWAY, /* no broker for some time */
+    FAULT_AWAY, /* no broker for some time; how 3: what is asked takes effect before */
     /* on the wire */
     FAULT_LOST_REQUEST,
     FAULT_LOST_ANSWER, /* it took effect */
@@ -184,6 +184,7 @@ void fail(const char *fmt, ...) PRINTF(1, 2);
 /* client.c: what librdkafka does on its own threads; returns when next. */
 int64_t client_tick(struct rd_kafka_s *rk);
 void client_lost(struct rd_kafka_s *rk); /* its connections broke */
+void client_beat(struct rd_kafka_s *rk); /* its next heartbeat is due */
 const char *client_group_instance(const struct rd_kafka_s *rk); /* NULL: in no group */
 const char *client_txn_id(const struct rd_kafka_s *rk);         /* NULL: none */
 int client_group(const struct rd_kafka_s *rk);
