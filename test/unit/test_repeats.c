@@ -268,10 +268,12 @@ static void many_lives(uint64_t seed, int faults_of_writers, int64_t *ret_droppe
     for (int round = 0; round < 300; round++) {
         struct world *w = world_new(schema);
         struct task *t = w->tasks[0];
+        int steps = 0;
 
         write_log(w, &r, faults_of_writers);
         task_moment(t, w->stage.commit, 1);
         while (w->fetched < (int64_t)w->n_records || t->inputs[0].merge.n_pending != 0) {
+            assert_true(steps++ < 10000);
             for (uint64_t n = rand_below(&r, 20); n > 0 && w->fetched < (int64_t)w->n_records; n--)
                 fetch(w, t);
             t->inputs[0].merge.ended = w->fetched == (int64_t)w->n_records;
