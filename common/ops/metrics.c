@@ -16,7 +16,7 @@
 
 #define UNSET INT64_MIN
 
-static const char *const outcomes[] = {"taken", "put", "dead_letter", "late", "repeat", "mark"};
+static const char *const outcomes[] = {"taken", "put", "dead_letter", "late", "repeat", "mark", "bad_mark"};
 static const char *const reasons[] = {"framing", "schema",    "decode",  "range", "time",
                                       "late",    "partition", "refused", "other"};
 static const char *const commits[] = {"committed", "aborted", "unknown"};
@@ -76,6 +76,9 @@ static const struct metric_row rows[METRICS_N] = {
     [METRIC_MODEL_VERSION] = {ROW("millrace_model_version",
              "Version of the model that decides (score) or was published last (train).",
              GAUGE, "version", 1)},
+    [METRIC_WAITING] = {ROW("millrace_waiting_seconds",
+             "How long a task has waited for an upstream task or input, the longest of this process; 0: none waits.",
+             GAUGE, "milliseconds", 1000)},
     [METRIC_READY] = {ROW("millrace_ready",
              "1 when /ready answers 200, else 0.",
              GAUGE, "", 1)},

@@ -39,6 +39,7 @@ enum metric {
     METRIC_STATE_BYTES,     /* gauge, bytes                                        */
     METRIC_STATE_KEYS,      /* gauge                                               */
     METRIC_MODEL_VERSION,   /* gauge                                               */
+    METRIC_WAITING,         /* gauge, milliseconds                                 */
     METRIC_READY,           /* gauge, 0 or 1; ops_ready() sets it                  */
     METRICS_N,
 };
@@ -50,7 +51,8 @@ enum outcome {
     OUTCOME_DEAD_LETTER, /* also counted by reason */
     OUTCOME_LATE,        /* beyond the allowed lateness (and dead-lettered) */
     OUTCOME_REPEAT,      /* already reflected: skipped */
-    OUTCOME_MARK,        /* a mark or a null value: no data */
+    OUTCOME_MARK,        /* how far an upstream task is: no data */
+    OUTCOME_BAD_MARK,    /* a mark that cannot be believed: passed over */
     OUTCOMES_N,
 };
 

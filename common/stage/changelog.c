@@ -3,13 +3,16 @@
  * A task's state on its compacted changelog topic, partition = task.
  *
  * Key      the state key's bytes, then 4 bytes big-endian: chunk number. The checkpoint has the empty state key.
- * Value    Avro State: epoch, index, chunks; positions (array of Cursor {input, task, offset, at, idle}): everything below
- *          `offset` of that channel is reflected; low (array of Low {input, offset, at}; the checkpoint alone): from where
- *          the inputs must be read again for keys that were not yet written; data (the chunk; the checkpoint's: {"at": ...});
- *          origins, repeats (the checkpoint alone; not there in older records): origin.h's cursors, and what they dropped.
+ * Value    Avro State: epoch, index, chunks; positions (array of Cursor {input, task, offset, at, idle, record_at}): everything below
+ *          `offset` of that channel is reflected, and what the channel had said (the checkpoint alone) below `low`;
+ *          low (array of Low {input, offset, at}; the checkpoint alone): from where the inputs must be read again for keys that
+ *          were not yet written; data (the chunk; the checkpoint's: one line of JSON, see put_about); origins, repeats
+ *          (the checkpoint alone): origin.h's cursors, and what they dropped.
  * Restore  every committed record up to the high watermark; then inputs are read from `low`; what a key already reflects is
- *          skipped, the rest up to the checkpoint's cursors updates state without output. Its outputs are safe, also where they
- *          go out without a transaction: a checkpoint is committed after them.
+ *          skipped, the rest up to the checkpoint's cursors updates state without output. State that other features, another
+ *          number of tasks or a later epoch made is refused; that of an earlier epoch is left out, and built anew from the
+ *          inputs' beginnings up to the checkpoint's cursors. The outputs of what was taken are safe, also where they go out
+ *          without a transaction: a checkpoint is committed after them.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,7 +24,10 @@
 #include "wire/avro.h"
 #include "wire/frame.h"
 
-static void put_positions(struct stage *s, const struct task *t)
+#define ABOUT_CHARS 1024
+
+/* need: the checkpoint's, with what the channels had said there. */
+static void put_positions(struct stage *s, const struct task *t, const struct moment *need)
 {
     int64_t n = 0;
 
@@ -32,13 +38,15 @@ static void put_positions(struct stage *s, const struct task *t)
     for (size_t i = 0; i < s->n_inputs; i++)
         for (size_t c = 0; c < t->inputs[i].merge.n_channels; c++) {
             const struct channel *ch = &t->inputs[i].merge.channels[c];
-            int64_t at = ch->n && SAFE(M_AT_PENDING) ? ch->taken_at : ch->at; /* pending records say their own `at` again when re-read */
+            bool known = need && ch->task >= 0 && ch->task < t->inputs[i].merge.tasks;
+            const struct said *said = known ? &need->said[i][ch->task] : NULL;
 
             avro_put_long(&s->body, (int64_t)i);
             avro_put_long(&s->body, ch->task);
             avro_put_long(&s->body, SAFE(M_CURSOR_SAVED) ? ch->next_offset : 0);
-            avro_put_long(&s->body, at);
-            avro_put_bool(&s->body, ch->idle && (ch->n == 0 || !SAFE(M_IDLE_BEHIND))); /* it rests behind them */
+            avro_put_long(&s->body, said ? said->at : 0);
+            avro_put_bool(&s->body, said && said->idle);
+            avro_put_long(&s->body, said ? said->record_at : 0);
         }
     avro_put_long(&s->body, 0);
 }
@@ -82,9 +90,9 @@ static void put_dropped(struct stage *s, const struct task *t)
     avro_put_long(&s->body, 0);
 }
 
-/* low: the checkpoint's; NULL for a key's state. */
+/* need: the checkpoint's; NULL for a key's state. */
 static enum status put_state(struct stage *s, struct task *t, struct view key, uint32_t index, uint32_t chunks,
-                             const struct moment *low, struct view chunk, struct error *err)
+                             const struct moment *need, struct view chunk, struct error *err)
 {
     uint8_t suffix[4] = {(uint8_t)(index >> 24), (uint8_t)(index >> 16), (uint8_t)(index >> 8), (uint8_t)index};
     struct bytes full_key = BYTES_EMPTY;
@@ -93,21 +101,21 @@ static enum status put_state(struct stage *s, struct task *t, struct view key, u
 
     bytes_clear(&s->body);
     frame_put(&s->body, schema_id(s->state_schema));
-    avro_put_long(&s->body, 0); /* epoch */
+    avro_put_long(&s->body, s->def->epoch);
     avro_put_long(&s->body, index);
     avro_put_long(&s->body, chunks);
-    put_positions(s, t);
-    if (low) {
+    put_positions(s, t, need);
+    if (need) {
         avro_put_long(&s->body, (int64_t)s->n_inputs);
         for (size_t i = 0; i < s->n_inputs; i++) {
             avro_put_long(&s->body, (int64_t)i);
-            avro_put_long(&s->body, low->low[i]);
-            avro_put_long(&s->body, low->at[i]);
+            avro_put_long(&s->body, need->low[i]);
+            avro_put_long(&s->body, s->inputs[i].outside ? need->said[i][0].at : INT64_MIN);
         }
     }
     avro_put_long(&s->body, 0);
     avro_put_bytes(&s->body, chunk);
-    if (low) {
+    if (need) {
         put_origins(s, t);
         put_dropped(s, t);
     } else {
@@ -123,12 +131,30 @@ static enum status put_state(struct stage *s, struct task *t, struct view key, u
     return st;
 }
 
+static const char *set_of(const struct stage *s)
+{
+    return s->def->compiled ? s->def->feature_set : "";
+}
+
+/* What the state is: how far, what the marks have said, of how many tasks, made by which features; of each input its writer's epoch at `low`, and how many
+ * records were taken. */
+static void put_about(const struct stage *s, const struct task *t, const struct moment *need, char about[ABOUT_CHARS])
+{
+    int n = snprintf(about, ABOUT_CHARS, "{\"at\":%" PRId64 ",\"marked\":%" PRId64 ",\"tasks\":%d,\"feature_set\":\"%s\",\"inputs\":[",
+                     t->at, t->marked_at, s->n_tasks_all, set_of(s));
+
+    for (size_t i = 0; i < s->n_inputs; i++)
+        n += snprintf(about + n, ABOUT_CHARS - (size_t)n, "%s[%d,%" PRId64 "]", i ? "," : "", need->epoch[i],
+                      t->inputs[i].n_taken);
+    snprintf(about + n, ABOUT_CHARS - (size_t)n, "]}");
+}
+
 enum status changelog_write(struct stage *s, struct task *t, struct error *err)
 {
-    struct moment low;
+    const struct moment *need;
     struct state_chunk chunk = {0};
     size_t spent = 0;
-    char at[64];
+    char about[ABOUT_CHARS];
 
     /* Within a replay a key reflects less than the cursors that would go with it. */
     while (!(task_replays(t, s->n_inputs) && SAFE(M_REPLAY_WHOLE)) && (spent < s->changelog_bytes || chunk.more) && state_next_chunk(t->state, &chunk)) {
@@ -136,25 +162,36 @@ enum status changelog_write(struct stage *s, struct task *t, struct error *err)
             return err->status;
         spent += chunk.bytes.n + 64;
     }
-    task_need(t, s->n_inputs, &low);
+    need = task_need(t, s->n_inputs);
     for (size_t i = 0; i < s->n_inputs; i++)
-        dropped_trim(&t->inputs[i].dropped, low.low[i]);
-    snprintf(at, sizeof(at), "{\"at\":%" PRId64 "}", t->at);
-    return put_state(s, t, view_of("", 0), 0, 1, &low, view_str(at), err);
+        dropped_trim(&t->inputs[i].dropped, need->low[i]);
+    put_about(s, t, need, about);
+    return put_state(s, t, view_of("", 0), 0, 1, need, view_str(about), err);
 }
+
+/* A checkpoint as it was read; the last one counts. */
+struct checkpoint {
+    int64_t epoch;
+    struct positions positions;
+    int64_t low[INPUTS_MAX];
+    int64_t at, marked_at;
+    int tasks;
+    char feature_set[64];
+    int64_t taken[INPUTS_MAX];
+    int upstream_epoch[INPUTS_MAX];
+};
 
 struct restoring {
     struct stage *stage;
     struct task *task;
-    int64_t low[INPUTS_MAX];
-    int64_t at[INPUTS_MAX];
+    struct checkpoint last;
     bool found;
     size_t n;
 };
 
 static bool get_positions(struct avro_reader *r, struct positions *ret)
 {
-    int64_t n, v[4];
+    int64_t n, v[4], record_at;
     bool idle;
 
     *ret = (struct positions){0};
@@ -164,9 +201,9 @@ static bool get_positions(struct avro_reader *r, struct positions *ret)
             for (int k = 0; k < 4; k++)
                 if (!avro_get_long(r, &v[k]))
                     return false;
-            if (!avro_get_bool(r, &idle) || v[0] < 0 || v[0] >= INPUTS_MAX || v[1] < -1 || v[1] > 65536)
+            if (!avro_get_bool(r, &idle) || !avro_get_long(r, &record_at) || v[0] < 0 || v[0] >= INPUTS_MAX || v[1] < -1 || v[1] > 65536)
                 return false;
-            ret->cursors[ret->n++] = (struct cursor){(int)v[0], (int)v[1], v[2], v[3], idle};
+            ret->cursors[ret->n++] = (struct cursor){(int)v[0], (int)v[1], v[2], v[3], record_at, idle};
         }
     }
     return n == 0;
@@ -186,6 +223,31 @@ static uint32_t intern_positions(struct task *t, struct positions *p)
     t->restored = xrealloc(t->restored, (t->n_restored + 1) * sizeof(*t->restored));
     t->restored[t->n_restored++] = *p;
     return (uint32_t)t->n_restored;
+}
+
+static bool get_about(const struct stage *s, struct view data, struct checkpoint *c)
+{
+    char text[ABOUT_CHARS];
+    int n = 0, used;
+
+    if (data.n >= sizeof(text))
+        return false;
+    memcpy(text, data.data, data.n);
+    text[data.n] = '\0';
+    if (sscanf(text, "{\"at\":%" SCNd64 ",\"marked\":%" SCNd64 ",\"tasks\":%d,\"feature_set\":\"%n", &c->at, &c->marked_at, &c->tasks,
+               &n) != 3)
+        return false;
+    used = (int)strcspn(text + n, "\"");
+    if (used >= (int)sizeof(c->feature_set))
+        return false;
+    memcpy(c->feature_set, text + n, (size_t)used);
+    n += (int)strcspn(text + n, "[") + 1;
+    for (size_t i = 0; i < s->n_inputs && (size_t)n < data.n; i++, n += used)
+        if (sscanf(text + n, "[%d,%" SCNd64 "]%n", &c->upstream_epoch[i], &c->taken[i], &used) != 2)
+            return false;
+        else if (text[n + used] == ',')
+            used++;
+    return text[n] == ']';
 }
 
 /* An older checkpoint ends before them: nothing was written twice then. */
@@ -214,19 +276,18 @@ static bool get_origins(struct restoring *re, struct avro_reader *r)
     return r->p == r->end;
 }
 
-static void forget_origins(struct restoring *re)
+static void forget_origins(struct task *t, size_t n_inputs)
 {
-    for (size_t i = 0; i < re->stage->n_inputs; i++) {
-        origins_done(&re->task->inputs[i].origins);
-        dropped_done(&re->task->inputs[i].dropped);
+    for (size_t i = 0; i < n_inputs; i++) {
+        origins_done(&t->inputs[i].origins);
+        dropped_done(&t->inputs[i].dropped);
     }
 }
 
-static bool get_checkpoint(struct restoring *re, const struct positions *p, struct avro_reader *r)
+static bool get_checkpoint(struct restoring *re, int64_t epoch, struct positions *p, struct avro_reader *r)
 {
-    struct task *t = re->task;
+    struct checkpoint c = {.epoch = epoch, .positions = *p};
     struct view data;
-    char text[64];
     int64_t n, input, offset, at;
 
     while (avro_get_block(r, &n) && n != 0)
@@ -234,33 +295,16 @@ static bool get_checkpoint(struct restoring *re, const struct positions *p, stru
             if (!avro_get_long(r, &input) || !avro_get_long(r, &offset) || !avro_get_long(r, &at) || input < 0 ||
                 input >= INPUTS_MAX)
                 return false;
-            re->low[input] = offset;
-            re->at[input] = at;
+            c.low[input] = offset;
         }
-    forget_origins(re); /* of an older checkpoint, which is not compacted away yet */
-    if (!avro_get_bytes(r, &data) || data.n >= sizeof(text) || !get_origins(re, r))
-        return false;
-    memcpy(text, data.data, data.n);
-    text[data.n] = '\0';
-    if (sscanf(text, "{\"at\":%" SCNd64 "}", &t->at) != 1)
-        return false;
-    for (size_t i = 0; i < p->n; i++) {
-        const struct cursor *c = &p->cursors[i];
-        struct channel *ch;
-
-        if ((size_t)c->input >= re->stage->n_inputs)
+    for (size_t i = 0; i < p->n; i++)
+        if ((size_t)p->cursors[i].input >= re->stage->n_inputs)
             return false;
-        if (c->task >= 0)
-            merge_expect(&t->inputs[c->input].merge, c->task + 1);
-        ch = merge_channel(&t->inputs[c->input].merge, c->task);
-        ch->next_offset = c->offset;
-        ch->at = ch->taken_at = c->at;
-        ch->idle = c->idle;
-        if (c->offset > t->inputs[c->input].replay_to)
-            t->inputs[c->input].replay_to = c->offset;
-        if (re->stage->inputs[c->input].outside)
-            t->inputs[c->input].fetched_at = t->inputs[c->input].low_at = re->at[c->input];
-    }
+    forget_origins(re->task, re->stage->n_inputs); /* of an older checkpoint, which is not compacted away yet */
+    if (!avro_get_bytes(r, &data) || !get_about(re->stage, data, &c) || !get_origins(re, r))
+        return false;
+    free(re->last.positions.cursors);
+    re->last = c;
     re->found = true;
     return true;
 }
@@ -285,10 +329,14 @@ static enum status restore_one(void *ctx, struct view key, struct view value, st
     if (!avro_get_long(&r, &epoch) || !avro_get_long(&r, &index) || !avro_get_long(&r, &chunks) || !get_positions(&r, &p))
         return err_set(err, ERR_FATAL, "changelog %s: a record is cut short", re->stage->changelog);
     if (key.n == 4) {
-        bool ok = get_checkpoint(re, &p, &r);
-
+        if (get_checkpoint(re, epoch, &p, &r))
+            return OK;
         free(p.cursors);
-        return ok ? OK : err_set(err, ERR_FATAL, "changelog %s: a checkpoint cannot be read", re->stage->changelog);
+        return err_set(err, ERR_FATAL, "changelog %s: a checkpoint cannot be read", re->stage->changelog);
+    }
+    if (epoch != re->stage->def->epoch) { /* of another state: the last checkpoint says whether that is right */
+        free(p.cursors);
+        return OK;
     }
     while (avro_get_block(&r, &n) && n != 0)
         return err_set(err, ERR_FATAL, "changelog %s: a state record has `low`", re->stage->changelog);
@@ -299,36 +347,103 @@ static enum status restore_one(void *ctx, struct view key, struct view value, st
                          chunk, intern_positions(re->task, &p), err);
 }
 
+/* Never on with state that does not match. */
+static enum status check_state(const struct restoring *re, const int64_t *taken, struct error *err)
+{
+    const struct stage *s = re->stage;
+    const struct checkpoint *c = &re->last;
+    int task = re->task->id, epoch = s->def->epoch;
+
+    for (size_t i = 0; i < s->n_inputs; i++)
+        if (taken[i] > (re->found ? c->taken[i] : 0))
+            return err_set(err, ERR_FATAL, "%s/%d: its state reflects %" PRId64 " records of %s, but %" PRId64 " are committed: "
+                           "records of the changelog were lost (made anew, or truncated); give stage %s \"epoch\": %d: it builds "
+                           "its state anew", s->changelog, task, re->found ? c->taken[i] : 0, s->inputs[i].topic->broker_name,
+                           taken[i], s->def->name, epoch + 1);
+    if (!re->found)
+        return OK;
+    if (c->tasks != s->n_tasks_all)
+        return err_set(err, ERR_FATAL, "%s/%d: its state is of one of %d tasks, the inputs have %d partitions now: keys lie "
+                       "elsewhere; make the pipeline under a new name, with topics of its own", s->changelog, task, c->tasks,
+                       s->n_tasks_all);
+    if (c->epoch > epoch)
+        return err_set(err, ERR_FATAL, "%s/%d: its state is of epoch %" PRId64 ", the pipeline file says %d: take the file that "
+                       "the stage ran by last", s->changelog, task, c->epoch, epoch);
+    if (c->epoch == epoch && strcmp(c->feature_set, set_of(s)) != 0)
+        return err_set(err, ERR_FATAL, "%s/%d: its state was made by the features %s, the pipeline file has others (%s): take the "
+                       "former back, or give stage %s \"epoch\": %d: it builds its state anew", s->changelog, task, c->feature_set,
+                       set_of(s), s->def->name, epoch + 1);
+    return OK;
+}
+
+static void apply_checkpoint(struct task *t, const struct stage *s, const struct checkpoint *c)
+{
+    bool anew = c->epoch < s->def->epoch;
+
+    t->at = c->at;
+    /* A new epoch's channels have not been heard of; at least once, the last marks may not have left. */
+    t->marked_at = anew || s->def->at_least_once ? INT64_MIN : c->marked_at;
+    for (size_t i = 0; i < s->n_inputs; i++) {
+        struct task_input *in = &t->inputs[i];
+
+        in->next_offset = anew ? -1 : c->low[i];
+        in->n_taken = c->taken[i];
+        in->merge.epoch = in->merge.low_epoch = anew ? 0 : c->upstream_epoch[i];
+    }
+    for (size_t i = 0; i < c->positions.n; i++) {
+        const struct cursor *cur = &c->positions.cursors[i];
+        struct channel *ch = merge_channel(&t->inputs[cur->input].merge, cur->task);
+
+        ch->next_offset = cur->offset;
+        if (cur->offset > t->inputs[cur->input].replay_to)
+            t->inputs[cur->input].replay_to = cur->offset;
+        if (!anew && cur->task != CHANNEL_FOREIGN)
+            ch->now = ch->low = (struct said){cur->at, cur->record_at, cur->idle};
+    }
+    t->anew = anew;
+    if (!anew)
+        return;
+    forget_origins(t, s->n_inputs); /* built anew as well */
+    log_info("state_anew", "task=%d epoch=%d before=%" PRId64, t->id, s->def->epoch, c->epoch);
+}
+
 enum status changelog_restore(struct stage *s, struct task *t, struct error *err)
 {
     struct log_position at[INPUTS_MAX];
     struct restoring re = {.stage = s, .task = t};
-    int64_t progress;
+    int64_t taken[INPUTS_MAX] = {0}, progress;
+    enum status st = OK;
 
-    for (size_t i = 0; i < s->n_inputs; i++)
-        re.low[i] = INT64_MAX;
     if (s->log->ops->committed(s->log, t->id, at, err) != OK)
         return err_wrap(err, "committed offsets of task %d", t->id);
-    if (s->stateful && s->log->ops->restore(s->log, s->changelog, t->id, restore_one, &re, err) != OK)
-        return err_wrap(err, "restore of task %d", t->id);
     for (size_t i = 0; i < s->n_inputs; i++) {
         struct task_input *ti = &t->inputs[i];
-        int64_t from = at[i].offset < 0 ? 0 : at[i].offset;
 
-        ti->committed = at[i].offset;
+        ti->next_offset = ti->committed = at[i].offset;
         if (at[i].offset >= 0 &&
-            sscanf(at[i].metadata, "{\"taken\":%" SCNd64 ",\"at\":%" SCNd64, &ti->n_taken, &progress) == 2) {
+            sscanf(at[i].metadata, "{\"taken\":%" SCNd64 ",\"at\":%" SCNd64, &taken[i], &progress) == 2) {
+            ti->n_taken = taken[i];
             ti->committed_at = progress;
-            if (!re.found && progress > t->at)
+            if (progress > t->at)
                 t->at = progress; /* a stage without a changelog knows it from nowhere else */
         }
-        if (re.found && re.low[i] != INT64_MAX)
-            from = re.low[i]; /* never above the committed offset: the lowest not taken when the checkpoint was written */
-        ti->next_offset = from;
-        if (s->log->ops->seek(s->log, (int)i, t->id, from, err) != OK)
-            return err_wrap(err, "seek %s partition %d to %" PRId64, s->inputs[i].topic->broker_name, t->id, from);
     }
-    t->marked_at = s->def->at_least_once ? INT64_MIN : t->at; /* its last marks may not have left */
+    if (s->stateful) {
+        st = s->log->ops->restore(s->log, s->changelog, t->id, restore_one, &re, err);
+        if (st == OK)
+            st = check_state(&re, taken, err);
+        if (st == OK && re.found)
+            apply_checkpoint(t, s, &re.last);
+    }
+    free(re.last.positions.cursors);
+    if (st != OK)
+        return err_wrap(err, "restore of task %d", t->id);
+    for (size_t i = 0; i < s->n_inputs; i++)
+        if (s->log->ops->seek(s->log, (int)i, t->id, t->inputs[i].next_offset, err) != OK)
+            return err_wrap(err, "seek %s partition %d to %" PRId64, s->inputs[i].topic->broker_name, t->id,
+                            t->inputs[i].next_offset);
+    if (!s->stateful)
+        t->marked_at = t->at;
     metrics_add(&s->metrics, METRIC_RESTORES, 0, 1);
     log_info("task_restored", "task=%d state_records=%zu keys=%zu bytes=%zu", t->id, re.n, state_n_keys(t->state),
              state_bytes(t->state));

@@ -13,7 +13,7 @@
 #define SCHEMA_WAIT_MS 5000
 #define SCHEMA_AWAIT_EVERY_MS 60000
 
-enum { PROBE_TIME, PROBE_TASKS, PROBE_AT, PROBE_ORIGIN, PROBES = PROBE_ORIGIN + ORIGIN_COLS };
+enum { PROBE_TIME, PROBE_TASKS, PROBE_AT, PROBE_EPOCH, PROBE_ORIGIN, PROBES = PROBE_ORIGIN + ORIGIN_COLS };
 
 static const struct want lineage_wants[] = {
     {"lineage.source.topic", COL_STRING},  {"lineage.source.partition", COL_INT}, {"lineage.source.offset", COL_INT},
@@ -68,6 +68,7 @@ enum status intake_open(struct stage *s, struct error *err)
         if (!in->outside) {
             in->probe[PROBE_TASKS] = (struct want){"lineage.tasks", COL_INT};
             in->probe[PROBE_AT] = (struct want){"lineage.at", COL_INT};
+            in->probe[PROBE_EPOCH] = (struct want){"lineage.epoch", COL_INT};
             for (size_t k = 0; k < ORIGIN_COLS; k++)
                 in->probe[PROBE_ORIGIN + k] = (struct want){origin_cols[k], COL_INT};
             in->n_probe = PROBES;
@@ -220,17 +221,76 @@ bool intake_at(struct stage *s, const struct log_record *r, int64_t *ret_at)
     return true;
 }
 
+/* What a record of a topic from inside says of its writer. */
+static enum status read_word(const struct col *cols, struct origin *ret_origin, struct mark *ret, struct error *err)
+{
+    int64_t tasks = cols[PROBE_TASKS].i64[0], epoch = cols[PROBE_EPOCH].i64[0];
+
+    if (origin_get(&cols[PROBE_ORIGIN], ret_origin, err) != OK)
+        return ERR_RECORD;
+    for (int i = PROBE_TASKS; i <= PROBE_EPOCH; i++)
+        if (cols[i].null[0])
+            return err_set(err, ERR_RECORD, "lineage: it does not say who wrote the record");
+    if (ret_origin->task >= tasks || tasks > MARK_TASKS_MAX || epoch < 0 || epoch > INT32_MAX)
+        return err_set(err, ERR_RECORD, "lineage: task %d of %" PRId64 " in epoch %" PRId64 " cannot be", ret_origin->task, tasks,
+                       epoch);
+    *ret = (struct mark){(int)epoch, ret_origin->task, (int)tasks, cols[PROBE_AT].i64[0], false};
+    return OK;
+}
+
+/*
+ * Whether a word (a record's lineage or a mark) may be believed. ERR_RECORD: it lies, and is passed over. ERR_FATAL: its writer
+ * runs by another wiring than this stage; nothing after it could be put in order.
+ */
+static enum status judge_word(struct stage *s, struct task_input *ti, const struct log_record *r, const struct mark *w,
+                              struct error *err)
+{
+    const struct input *in = &s->inputs[r->input];
+    const struct merge *m = &ti->merge;
+
+    if (w->tasks != in->tasks || w->epoch > in->epoch)
+        return err_set(err, ERR_FATAL, "%s/%d/%" PRId64 ": its writer has %d tasks in epoch %d, the pipeline file says %d in epoch "
+                       "%d: start this stage with the pipeline file that its writer runs by; where the partition count has "
+                       "changed, make the pipeline under a new name", in->topic->broker_name, r->partition, r->offset, w->tasks,
+                       w->epoch, in->tasks, in->epoch);
+    if (w->epoch < m->epoch)
+        return err_set(err, ERR_RECORD, "lineage: epoch %d has ended here, its task %d must not write any more: stop the "
+                       "processes of the writing stage that run by an old pipeline file", w->epoch, w->task);
+    if (r->arrival_ms >= 0 && w->at > r->arrival_ms + s->ahead_ms)
+        return err_set(err, ERR_RECORD, "lineage: at is %" PRId64 " ms after the record's arrival: no event can be that far",
+                       w->at - r->arrival_ms);
+    return OK;
+}
+
+/* Whether its task has said already that nothing so small comes. A record may be smaller than a mark: what was idle upstream may
+ * wake with old events. */
+static bool is_behind(struct task_input *ti, const struct mark *w, bool record, int64_t *ret_said)
+{
+    const struct said *now = &merge_channel(&ti->merge, w->task)->now;
+
+    *ret_said = w->epoch != ti->merge.epoch ? INT64_MIN : record ? now->record_at : now->at;
+    return w->at < *ret_said;
+}
+
+static enum status behind(const struct mark *w, int64_t said, struct error *err)
+{
+    return err_set(err, ERR_RECORD, "lineage: at %" PRId64 " is before %" PRId64 ", which task %d of its writer has said already: "
+                   "is there a second writer?", w->at, said, w->task);
+}
+
 /* Event time, channel and progress of one record. */
-static enum status probe(struct stage *s, struct task *t, struct pending *p, int *ret_tasks, struct error *err)
+static enum status probe(struct stage *s, struct task_input *ti, struct pending *p, struct error *err)
 {
     struct input *in = &s->inputs[p->rec.input];
-    struct task_input *ti = &t->inputs[p->rec.input];
     const struct col *cols = in->probed.cols;
+    int64_t before = merge_channel(&ti->merge, 0)->now.at; /* of a topic from outside: its one channel */
     struct reading *reading;
     struct view body;
+    struct mark word;
+    int64_t said;
 
     p->task = in->outside || s->worker->stateless_order ? 0 : CHANNEL_FOREIGN;
-    p->at = p->task == 0 ? ti->fetched_at : INT64_MIN;
+    p->at = in->outside ? before : INT64_MIN;
     if (p->rec.value.data == NULL)
         return err_set(err, ERR_RECORD, "null value: a record of this topic needs one");
     if (open_frame(s, in, &p->rec, &body, &reading, err) != OK)
@@ -239,42 +299,100 @@ static enum status probe(struct stage *s, struct task *t, struct pending *p, int
         return ERR_RECORD;
     p->event_ms = cols[PROBE_TIME].i64[0];
     if (in->outside) {
-        if (judge_time(in->topic, &p->rec, p->event_ms, ti->fetched_at, err) != OK)
+        if (judge_time(in->topic, &p->rec, p->event_ms, before, err) != OK)
             return ERR_RECORD;
-        p->at = p->event_ms > ti->fetched_at ? p->event_ms : ti->fetched_at;
-        ti->fetched_at = p->at;
+        p->at = p->event_ms > before ? p->event_ms : before;
         return OK;
     }
-    if (origin_get(&cols[PROBE_ORIGIN], &p->origin, err) != OK)
+    if (read_word(cols, &p->origin, &word, err) != OK)
         return ERR_RECORD;
-    if (cols[PROBE_TASKS].i64[0] > ORIGIN_TASKS_MAX || p->origin.task >= cols[PROBE_TASKS].i64[0])
-        return err_set(err, ERR_RECORD, "lineage: task %d of %" PRId64 " cannot be", p->origin.task,
-                       cols[PROBE_TASKS].i64[0]);
-    p->at = cols[PROBE_AT].i64[0];
-    if (s->worker->stateless_order)
-        return OK; /* one channel: the partition's own order */
-    p->task = p->origin.task;
-    *ret_tasks = (int)cols[PROBE_TASKS].i64[0];
+    if (in->marked) {
+        if (judge_word(s, ti, &p->rec, &word, err) != OK)
+            return err->status;
+        if (word.epoch > ti->merge.epoch)
+            merge_epoch(&ti->merge, word.epoch);
+    }
+    p->at = word.at;
+    p->task = s->worker->stateless_order ? 0 : word.task; /* there: one channel, the partition's own order */
+    if (in->marked && is_behind(ti, &word, /* record= */ true, &said)) { /* in its place all the same: it may be a repeat, which is dropped there */
+        p->at = said;
+        return behind(&word, said, err);
+    }
     return OK;
 }
 
-static void take_mark(struct stage *s, struct task *t, const struct log_record *r)
+static void count_bad_mark(struct stage *s, const struct log_record *r, const char *why)
 {
-    struct mark m;
+    metrics_add(&s->metrics, METRIC_RECORDS, OUTCOME_BAD_MARK, 1);
+    if (log_every_ms(&s->bad_mark_logged_ms, 60000))
+        log_warn("bad_mark", "topic=%s partition=%d offset=%" PRId64 " reason=\"%s\"", s->inputs[r->input].topic->broker_name,
+                 r->partition, r->offset, why);
+}
 
-    metrics_add(&s->metrics, METRIC_RECORDS, OUTCOME_MARK, 1);
+/* A mark that lies is passed over: readers wait longer than they need, and nothing wrong is put out. *ret_kept: it goes on. */
+static enum status take_mark(struct stage *s, struct task *t, const struct log_record *r, bool *ret_kept, struct error *err)
+{
+    const struct input *in = &s->inputs[r->input];
+    struct task_input *ti = &t->inputs[r->input];
+    enum status st;
+    struct mark m;
+    int64_t said;
+
     t->changed = true;
-    if (!s->inputs[r->input].outside && !s->worker->stateless_order && mark_get(r->mark, &m))
-        merge_mark(&t->inputs[r->input].merge, &m);
+    if (in->outside || !mark_get(r->mark, &m)) {
+        count_bad_mark(s, r, in->outside ? "no stage writes this topic" : "it cannot be read");
+        return OK;
+    }
+    metrics_add(&s->metrics, METRIC_RECORDS, OUTCOME_MARK, 1);
+    if (s->worker->stateless_order) {
+        const struct pending through = {.rec = *r, .at = INT64_MIN, .origin.channel = -1};
+
+        merge_push(&ti->merge, &through);
+        *ret_kept = true;
+        return OK;
+    }
+    if (!in->marked)
+        return OK;
+    st = judge_word(s, ti, r, &m, err);
+    if (st == OK && !in->repeats && is_behind(ti, &m, /* record= */ false, &said))
+        st = behind(&m, said, err);
+    if (st == ERR_RECORD)
+        count_bad_mark(s, r, err->text);
+    if (st != OK)
+        return st == ERR_RECORD ? OK : st;
+    if (m.epoch > ti->merge.epoch)
+        merge_epoch(&ti->merge, m.epoch);
+    merge_mark(&ti->merge, &m, r->offset);
+    return OK;
+}
+
+static enum status take_record(struct stage *s, struct task_input *ti, const struct log_record *r, struct error *err)
+{
+    struct pending p = {.rec = *r, .at = INT64_MIN, .origin.channel = -1};
+    enum status st = probe(s, ti, &p, err);
+
+    if (st == ERR_FATAL)
+        return st;
+    p.rec.mark = view_of(NULL, 0); /* with a value it is a record, whatever its headers say */
+    if (st != OK)
+        p.bad = xstrdup(err->text);
+    p.replay = r->offset < merge_channel(&ti->merge, p.task)->next_offset;
+    if (s->opt.into)
+        p.replay = p.event_ms < s->opt.from_ms || p.event_ms >= s->opt.to_ms;
+    if (p.replay && s->worker->stateless_order && s->opt.into) { /* no state, and nobody waits for it */
+        task_release(s, &p);
+        return OK;
+    }
+    merge_push(&ti->merge, &p);
+    return OK;
 }
 
 enum status intake_record(struct stage *s, struct log_record *r, int64_t now_ms, struct error *err)
 {
     struct task *t = task_of(s, r->partition);
     struct task_input *ti;
-    struct pending p = {.rec = *r, .origin.channel = -1};
-    struct channel *c;
-    int tasks = 0;
+    bool kept = false;
+    enum status st;
 
     if (t == NULL) {
         s->log->ops->release(s->log, r);
@@ -286,30 +404,16 @@ enum status intake_record(struct stage *s, struct log_record *r, int64_t now_ms,
             t->changed = true;
         ti->next_offset = SAFE(M_POSITION) ? r->offset : ti->next_offset;
         ti->end_since_ms = ti->end_since_ms ? ti->end_since_ms : now_ms;
-        ti->merge.ended = s->finite;
+        if (s->finite)
+            merge_end(&ti->merge);
         return OK;
     }
     ti->end_since_ms = 0;
     ti->next_offset = r->offset + 1;
-    if (r->mark.data)
-        take_mark(s, t, r);
-    if (r->mark.data && (s->inputs[r->input].outside || !s->worker->stateless_order)) {
+    if (r->mark.data == NULL || r->value.data)
+        return take_record(s, ti, r, err);
+    st = take_mark(s, t, r, &kept, err);
+    if (!kept && st == OK)
         s->log->ops->release(s->log, r);
-        return OK;
-    }
-    p.at = INT64_MIN;
-    if (r->mark.data == NULL && probe(s, t, &p, &tasks, err) != OK)
-        p.bad = xstrdup(err->text);
-    if (tasks)
-        merge_expect(&ti->merge, tasks);
-    c = merge_channel(&ti->merge, p.task);
-    p.replay = r->offset < c->next_offset;
-    if (s->opt.into)
-        p.replay = p.event_ms < s->opt.from_ms || p.event_ms >= s->opt.to_ms;
-    if (p.replay && s->worker->stateless_order && s->opt.into) { /* no state, and nobody waits for it */
-        task_release(s, &p);
-        return OK;
-    }
-    merge_push(&ti->merge, &p);
-    return OK;
+    return st;
 }

@@ -4,6 +4,7 @@
  *
  *   intake.c     records taken from the log -> pending records of a task (probe: event time, channel, verdict)
  *   task.c       pending records -> the next run of rows, without repeats; progress, positions
+ *   waits.c      who keeps a task waiting
  *   output.c     a transform's rows and marks -> encoded records, kept until the commit's outcome is known
  *   dead.c       records that could not be processed -> DeadLetter records
  *   changelog.c  a task's state and cursors -> State records and back
@@ -32,7 +33,7 @@ struct cursor {
     int input;
     int task;
     int64_t offset;
-    int64_t at;
+    int64_t at, record_at;
     bool idle;
 };
 
@@ -45,14 +46,13 @@ struct positions {
 struct moment {
     int64_t commit;
     int64_t low[INPUTS_MAX];
-    int64_t at[INPUTS_MAX]; /* of what lies below `low` (topics from outside) */
+    int epoch[INPUTS_MAX];         /* of the input's writer there */
+    struct said *said[INPUTS_MAX]; /* by the channels in order, below `low`; one allocation, the first's */
 };
 
 struct task_input {
     struct merge merge;
     int64_t next_offset; /* one after the last fetched, or the partition's end */
-    int64_t fetched_at;  /* running maximum of event time as fetched (topics from outside) */
-    int64_t low_at;      /* the same of what was taken, again in a replay: lateness is judged by it after the next restore */
     int64_t end_since_ms; /* wall clock since when the partition's end is reached; 0: it is not */
     int64_t replay_to;   /* restored: offsets below this may be replays */
     int64_t n_taken;
@@ -63,12 +63,20 @@ struct task_input {
     bool paused;
 };
 
+/* For whom a task waits, and since when (wall clock; 0: it does not). */
+struct wait {
+    int input, task; /* task -1: for the input itself */
+    int64_t at;      /* of the first record that waits */
+    int64_t since_ms, taken;
+};
+
 struct task {
     int id;
     int64_t at;
     int64_t emit_at; /* of the emitting input alone, since the start */
+    bool anew;       /* the state is built anew: nothing is put out or committed before it reflects what was taken */
     bool idle;
-    int64_t next_at; /* as the last commit says: `at`, or more where the next record is known and waits for other tasks */
+    int64_t next_at; /* task_progress as of the last commit */
     int64_t marked_at; /* as the last marks said */
     bool marked_idle;
     struct state *state;
@@ -77,7 +85,9 @@ struct task {
     size_t n_restored;
     struct moment *moments;
     size_t n_moments, cap_moments;
+    struct moment present; /* as of the last task_need */
     bool changed; /* since the last commit */
+    struct wait wait;
 };
 
 /* A writer's schema as this stage reads it. */
@@ -91,11 +101,12 @@ struct reading {
 struct input {
     const struct topic *topic;
     bool outside; /* one channel, own event time; else channels and `at` from lineage */
-    bool repeats; /* written at least once */
+    int tasks, epoch; /* of the stage that writes it, as the pipeline says: its channels */
+    bool repeats;     /* that stage is at_least_once: what it said may come again */
     bool marked;  /* its channels' marks say how far they are, and it is taken in order; else nobody waits for it for ever */
     struct want wants[WANTS_MAX];
     size_t n_wants;
-    struct want probe[8];
+    struct want probe[16];
     size_t n_probe;
     struct batch probed; /* one row: what was probed last */
     struct reading *readings;
@@ -154,6 +165,7 @@ struct stage {
     bool stateful; /* has a changelog */
     size_t changelog_bytes; /* of keys that a commit writes at most; the rest waits for the next */
     int n_tasks_all; /* partitions of the inputs */
+    int64_t ahead_ms; /* how far before its arrival no event time of this pipeline can lie: the largest `time.ahead` */
     struct input inputs[INPUTS_MAX];
     size_t n_inputs;
     struct output outputs[INPUTS_MAX];
@@ -177,10 +189,12 @@ struct stage {
     int64_t committed_ms, marked_ms;
     int64_t at_min_told, lag_told_ms;
     int64_t others_at, others_ms; /* the slowest task of other processes, as heard at others_ms */
-    int64_t n_dead, dead_logged_ms, n_repeats, repeats_logged_ms;
+    int64_t n_dead, dead_logged_ms, bad_mark_logged_ms, n_repeats, repeats_logged_ms;
     bool turn_changed;
     bool rekeys; /* a stage of the wiring merges what its tasks write: they keep within `drift` of each other */
     bool held;   /* a task waits there for the slowest */
+    bool waits;  /* for an upstream task, and it is said */
+    int64_t waits_looked_ms, waits_logged_ms;
 };
 
 /* stage.c: the parts of stage_main. `worker` and `opt` are set. */
@@ -195,7 +209,7 @@ void loop_drop_tasks(struct stage *s);
 /* intake.c */
 enum status intake_open(struct stage *s, struct error *err);
 void intake_close(struct stage *s);
-/* Takes over the record (releases it when it is done with it). */
+/* Takes over the record (releases it when it is done with it), but where it fails. */
 enum status intake_record(struct stage *s, struct log_record *r, int64_t now_ms, struct error *err);
 /* The `at` that the record itself says (its event time in a topic from outside); false: it says none. */
 bool intake_at(struct stage *s, const struct log_record *r, int64_t *ret_at);
@@ -209,14 +223,24 @@ void task_release(void *stage, struct pending *p);
 /* The next pending record of the task in order, or NULL (then *ret_why says what it waits for, arena-free text). */
 struct pending *task_head(const struct stage *s, struct task *t, int64_t now_ms, int *ret_input);
 /* Takes the head out. False: it was a repeat, and is dropped. */
-bool task_take(struct stage *s, struct task *t, int input, struct pending *head, struct pending *ret);
+bool task_take(struct stage *s, struct task *t, int input, struct pending *ret);
+/* How far an input is: the least `at` that it may still bring. */
+int64_t task_input_at(const struct stage *s, const struct task *t, size_t input, int64_t now_ms);
+/* Nothing that the task takes from now on is smaller: `at`, or more where its inputs have nothing smaller any more, by their next
+ * records and marks. Else a task with few keys would be waited for as long as its writers are busy. */
+int64_t task_progress(const struct stage *s, const struct task *t, int64_t now_ms);
 bool task_idle(const struct stage *s, const struct task *t, int64_t now_ms);
 int64_t task_low(const struct task *t, size_t input);
 /* Whether records that were taken before the restore are still to be taken again. */
 bool task_replays(const struct task *t, size_t n_inputs);
 void task_moment(struct task *t, int64_t commit, size_t n_inputs);
-/* What the oldest dirty key needs; the present positions when all is written. */
-void task_need(struct task *t, size_t n_inputs, struct moment *ret_need);
+/* What the oldest dirty key needs; the present positions when all is written. Until the next call, or task_moment. */
+const struct moment *task_need(struct task *t, size_t n_inputs);
+
+/* waits.c */
+bool waits_for(const struct stage *s, struct task *t, int64_t now_ms, struct wait *ret);
+/* Each turn: says for whom the stage waits once that lasts. */
+void waits_look(struct stage *s, int64_t now_ms);
 
 /* output.c */
 enum status output_open(struct stage *s, struct error *err);
@@ -224,7 +248,8 @@ void output_close(struct stage *s);
 enum status output_put(struct stage *s, const struct log_put *put, struct error *err);
 enum status output_rows(struct stage *s, const struct task *t, struct rows *in, const struct pending *pending, size_t o,
                         struct out *out, int *n_outs, struct error *err);
-enum status output_marks(struct stage *s, struct task *t, bool idle, struct error *err);
+/* A task whose progress rose, or that turned idle, says so in each partition of what is read in order. */
+enum status output_marks(struct stage *s, struct task *t, int64_t progress, bool idle, struct error *err);
 enum status output_mark_through(struct stage *s, int partition, struct view mark, struct error *err);
 enum status output_again(struct stage *s, struct error *err);
 void output_forget(struct stage *s);

@@ -132,24 +132,14 @@ static enum status put_rows(struct stage *s, struct task *t, struct rows *rows, 
 }
 
 /* A mark goes through behind the records that it speaks of. */
-static enum status pass_mark(struct stage *s, struct task *t, int input, struct pending *head, struct error *err)
+static enum status pass_mark(struct stage *s, struct task *t, int input, struct error *err)
 {
-    struct pending p = merge_pop(&t->inputs[input].merge, head);
+    struct pending p = merge_pop(&t->inputs[input].merge);
     enum status st = output_mark_through(s, t->id, p.rec.mark, err);
 
     t->changed = true;
     task_release(s, &p);
     return st;
-}
-
-/* The least `at` that the task may still bring: its next record's, where that is known. After days without an event all tasks are
- * further behind their next records than `drift`: the one with the least of them goes on. */
-static int64_t next_at(const struct stage *s, struct task *t, int64_t now_ms)
-{
-    int input;
-    const struct pending *p = task_head(s, t, now_ms, &input);
-
-    return p && p->at > t->at ? p->at : t->at;
 }
 
 /* How far the task may go: `drift` beyond the stage's slowest that is not idle, so that readers need not hold back more. */
@@ -163,7 +153,7 @@ static int64_t drift_limit(const struct stage *s, const struct task *t, int64_t 
         struct task *other = s->tasks[i];
 
         if (other != t && other->at < slowest && !task_idle(s, other, now_ms)) {
-            int64_t at = next_at(s, other, now_ms);
+            int64_t at = task_progress(s, other, now_ms);
 
             slowest = at < slowest ? at : slowest;
         }
@@ -199,7 +189,7 @@ static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, si
         if (p->rec.mark.data) {
             if (n != 0)
                 break;
-            if (pass_mark(s, t, input, p, err) != OK)
+            if (pass_mark(s, t, input, err) != OK)
                 return err->status;
             continue;
         }
@@ -214,7 +204,7 @@ static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, si
         }
         if (s->worker->limit && !s->finite && p->task != CHANNEL_FOREIGN && p->at >= s->worker->limit(s->ctx, t->id, p->at))
             break;
-        if (!task_take(s, t, input, p, &pending[n]))
+        if (!task_take(s, t, input, &pending[n]))
             continue;
         rows.input = (size_t)input;
         rows.replay = pending[n++].replay;
@@ -279,8 +269,8 @@ static void tell_progress(struct stage *s)
     size_t bytes = 0, keys = 0;
 
     for (size_t i = 0; i < s->n_tasks; i++) {
-        if (!s->tasks[i]->idle && s->tasks[i]->at < at)
-            at = s->tasks[i]->at;
+        if (!s->tasks[i]->idle && s->tasks[i]->next_at < at)
+            at = s->tasks[i]->next_at;
         at_max = s->tasks[i]->at > at_max ? s->tasks[i]->at : at_max;
         bytes += state_bytes(s->tasks[i]->state);
         keys += state_n_keys(s->tasks[i]->state);
@@ -324,8 +314,8 @@ static size_t collect_positions(struct stage *s, struct log_position *at, int64_
     for (size_t i = 0; i < s->n_tasks; i++) {
         struct task *t = s->tasks[i];
 
-        t->next_at = s->rekeys ? next_at(s, t, now_ms) : t->at;
-        for (size_t k = 0; k < s->n_inputs; k++) {
+        t->next_at = task_progress(s, t, now_ms);
+        for (size_t k = 0; k < s->n_inputs && !t->anew; k++) {
             struct task_input *ti = &t->inputs[k];
             int64_t low = task_low(t, k);
 
@@ -371,8 +361,11 @@ static enum status commit(struct stage *s, int64_t now_ms, struct error *err)
     for (size_t i = 0; i < s->n_tasks; i++) {
         struct task *t = s->tasks[i];
 
+        t->anew = t->anew && task_replays(t, s->n_inputs);
+        if (t->anew)
+            continue; /* after a restart it begins with that again */
         t->idle = task_idle(s, t, now_ms);
-        if (!s->def->at_least_once && output_marks(s, t, t->idle, err) != OK)
+        if (!s->def->at_least_once && output_marks(s, t, task_progress(s, t, now_ms), t->idle, err) != OK)
             return err->status;
         if (s->stateful && t->changed && changelog_write(s, t, err) != OK)
             return err->status;
@@ -393,7 +386,7 @@ static enum status commit(struct stage *s, int64_t now_ms, struct error *err)
     tell_progress(s);
     /* At least once nothing holds back what is said too early: only who could commit may say that nobody need wait for it. */
     for (size_t i = 0; i < s->n_tasks && s->def->at_least_once; i++)
-        if (output_marks(s, s->tasks[i], s->tasks[i]->idle, err) != OK)
+        if (!s->tasks[i]->anew && output_marks(s, s->tasks[i], s->tasks[i]->next_at, s->tasks[i]->idle, err) != OK)
             return err->status;
     return OK;
 }
@@ -404,9 +397,13 @@ static enum status mark_progress(struct stage *s, int64_t now_ms, struct error *
     if (!s->def->at_least_once || now_ms - s->marked_ms < (s->n_tasks_all < MARKS_EVERY_MS ? MARKS_EVERY_MS : s->n_tasks_all))
         return OK;
     s->marked_ms = now_ms;
-    for (size_t i = 0; i < s->n_tasks; i++)
-        if (s->tasks[i]->at > s->tasks[i]->marked_at && output_marks(s, s->tasks[i], /* idle= */ false, err) != OK)
+    for (size_t i = 0; i < s->n_tasks; i++) {
+        struct task *t = s->tasks[i];
+        int64_t at = task_progress(s, t, now_ms);
+
+        if (at > t->marked_at && !t->anew && output_marks(s, t, at, /* idle= */ false, err) != OK)
             return err->status;
+    }
     return OK;
 }
 
@@ -423,21 +420,33 @@ static bool commit_due(const struct stage *s, int64_t now_ms)
 
 /* ---- the loop ---- */
 
+/* Its fetching cannot be paused: what the records wait for comes in the same partition. */
+static enum status too_many(const struct stage *s, const struct task *t, size_t input, struct error *err)
+{
+    const char *topic = s->inputs[input].topic->broker_name;
+    const struct merge *m = &t->inputs[input].merge;
+    const struct stage_def *writer = pipeline_orders(s->pipeline, s->inputs[input].topic);
+    int waits_for;
+    int64_t at;
+
+    if (writer == NULL || !merge_waits(m, &waits_for, &at))
+        return err_set(err, ERR_FATAL, "%s partition %d: %zu records are held back", topic, t->id, m->n_pending);
+    return err_set(err, ERR_FATAL, "%s partition %d: %zu records are held back, the first of event time %" PRId64
+                   ", and wait for task %d of stage %s.%s: start that stage, or look why it does not go on",
+                   topic, t->id, m->n_pending, at, waits_for, s->pipeline->name, writer->name);
+}
+
 /* Holds a partition back when its records wait for another input; never when they wait for each other. */
 static enum status regulate(struct stage *s, struct error *err)
 {
-    int waits_for;
-
     for (size_t i = 0; i < s->n_tasks; i++)
         for (size_t k = 0; k < s->n_inputs; k++) {
             struct task_input *ti = &s->tasks[i]->inputs[k];
             bool pause = ti->paused ? ti->merge.n_pending > PENDING_RESUME : ti->merge.n_pending > PENDING_PAUSE;
 
-            pause = pause && merge_head(&ti->merge, &waits_for) != NULL;
+            pause = pause && merge_head(&ti->merge) != NULL;
             if (!pause && ti->merge.n_pending > PENDING_MAX)
-                return err_set(err, ERR_FATAL,
-                               "%s partition %d: %zu records are held back; is the upstream task of one of its channels dead?",
-                               s->inputs[k].topic->broker_name, s->tasks[i]->id, ti->merge.n_pending);
+                return too_many(s, s->tasks[i], k, err);
             if (pause == ti->paused)
                 continue;
             ti->paused = pause;
@@ -470,8 +479,11 @@ static enum status take(struct stage *s, int timeout_ms, struct error *err)
         return err->status;
     now_ms = s->taken_ms = clock_wall_ms();
     for (size_t i = 0; i < n; i++)
-        if (intake_record(s, &s->taken[i], now_ms, err) != OK)
+        if (intake_record(s, &s->taken[i], now_ms, err) != OK) {
+            for (size_t k = i; k < n; k++) /* the log does not close while records are out */
+                s->log->ops->release(s->log, &s->taken[k]);
             return err->status;
+        }
     return regulate(s, err);
 }
 
@@ -499,6 +511,7 @@ static enum status turn(struct stage *s, size_t *n, struct error *err)
     if (work(s, now_ms, n, err) != OK)
         return err->status;
     tell_lag(s, now_ms);
+    waits_look(s, now_ms);
     if (commit_due(s, now_ms))
         return commit(s, now_ms, err);
     return mark_progress(s, now_ms, err);

@@ -2,8 +2,6 @@
 
 #include "wire/avro.h"
 
-#define TASKS_MAX 65536
-
 void mark_put(const struct mark *m, struct bytes *out)
 {
     avro_put_long(out, m->epoch);
@@ -22,7 +20,7 @@ bool mark_get(struct view header, struct mark *ret_mark)
     if (!avro_get_long(&r, &epoch) || !avro_get_long(&r, &task) || !avro_get_long(&r, &tasks) ||
         !avro_get_long(&r, &at) || !avro_get_bool(&r, &idle) || r.p != r.end)
         return false;
-    if (epoch < 0 || epoch > INT32_MAX || tasks < 1 || tasks > TASKS_MAX || task < 0 || task >= tasks)
+    if (epoch < 0 || epoch > INT32_MAX || tasks < 1 || tasks > MARK_TASKS_MAX || task < 0 || task >= tasks)
         return false;
     *ret_mark = (struct mark){(int)epoch, (int)task, (int)tasks, at, idle};
     return true;

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 
 #define MARK_HEADER "millrace.mark"
+#define MARK_TASKS_MAX 65536
 
 struct mark {
     int epoch;

@@ -261,7 +261,7 @@ static void put_lineage(struct stage *s, const struct task *t, const struct rows
     avro_put_long(b, from.offset);
     avro_put_long(b, from.index);
     avro_put_long(b, through ? in_int(c->tasks, row, 1) : s->n_tasks_all);
-    avro_put_long(b, through ? in_int(c->epoch, row, 0) : 0);
+    avro_put_long(b, through ? in_int(c->epoch, row, 0) : s->def->epoch);
     avro_put_long(b, through ? in_int(c->at, row, 0) : in->at[row]);
     if (s->n_inputs > 1) {
         avro_put_long(b, (int64_t)s->n_inputs - 1);
@@ -391,14 +391,16 @@ static enum status put_mark(struct stage *s, const struct output *o, int partiti
     return output_put(s, &put, err);
 }
 
-/* A task whose progress rose, or that turned idle, says so in each partition of what is read in order. */
-enum status output_marks(struct stage *s, struct task *t, bool idle, struct error *err)
+enum status output_marks(struct stage *s, struct task *t, int64_t progress, bool idle, struct error *err)
 {
     struct bytes *b = &s->body;
-    int64_t at = SAFE(M_MARK_TAKEN) || t->inputs[0].fetched_at < t->at ? t->at : t->inputs[0].fetched_at;
-    struct mark m = {0, t->id, s->n_tasks_all, at, idle};
+    int64_t fetched = merge_channel(&t->inputs[0].merge, 0)->now.at;
+    int64_t its = SAFE(M_MARK_TAKEN) || fetched < progress ? progress : fetched;
+    int64_t at = its > t->marked_at ? its : t->marked_at;
+    struct mark m = {s->def->epoch, t->id, s->n_tasks_all, at, idle};
+    bool through = s->worker->stateless_order && !s->inputs[0].outside; /* its input's marks go through instead */
 
-    if (s->worker->stateless_order || (t->at == t->marked_at && idle == t->marked_idle))
+    if (through || (at == t->marked_at && idle == t->marked_idle))
         return OK;
     bytes_clear(b);
     mark_put(&m, b);
@@ -406,8 +408,9 @@ enum status output_marks(struct stage *s, struct task *t, bool idle, struct erro
         for (int p = 0; s->outputs[o].topic->ordered && p < s->outputs[o].partitions; p++)
             if (put_mark(s, &s->outputs[o], p, view_of(b->data, b->n), err) != OK)
                 return err->status;
-    t->marked_at = t->at;
+    t->marked_at = at;
     t->marked_idle = idle;
+    t->changed = true; /* the checkpoint says what was marked */
     return OK;
 }
 

@@ -123,22 +123,36 @@ static bool may_repeat(const struct pipeline *p, const struct topic *t)
     return false;
 }
 
+static void wire_input(const struct stage *s, struct input *in, const struct topic *t)
+{
+    const struct stage_def *writer = pipeline_orders(s->pipeline, t);
+
+    in->topic = t;
+    in->outside = writer == NULL;
+    if (writer == NULL)
+        return;
+    in->tasks = s->pipeline->topics[writer->from[0]].partitions;
+    in->epoch = writer->epoch;
+    in->repeats = may_repeat(s->pipeline, t);
+    in->marked = t->ordered && !s->worker->stateless_order && !s->def->arrival_order;
+}
+
 static enum status wire_up(struct stage *s, struct error *err)
 {
     s->n_inputs = s->def->n_from;
     s->n_outputs = s->def->n_to;
     if (s->n_inputs > INPUTS_MAX || s->n_outputs > INPUTS_MAX)
         return err_set(err, ERR_FATAL, "stage %s: at most %d topics in and out", s->def->name, INPUTS_MAX);
-    for (size_t i = 0; i < s->n_inputs; i++) {
-        s->inputs[i].topic = &s->pipeline->topics[s->def->from[i]];
-        s->inputs[i].outside = s->inputs[i].topic->writer < 0;
-        s->inputs[i].repeats = may_repeat(s->pipeline, s->inputs[i].topic);
-        s->inputs[i].marked = !s->inputs[i].outside && s->inputs[i].topic->ordered && !s->worker->stateless_order &&
-                              !s->def->arrival_order;
-    }
+    for (size_t i = 0; i < s->n_inputs; i++)
+        wire_input(s, &s->inputs[i], &s->pipeline->topics[s->def->from[i]]);
     for (size_t o = 0; o < s->n_outputs; o++) {
         s->outputs[o].topic = &s->pipeline->topics[s->def->to[o]];
         s->outputs[o].partitions = s->outputs[o].topic->partitions;
+    }
+    for (size_t i = 0; i < s->pipeline->n_topics; i++) {
+        const struct topic *t = &s->pipeline->topics[i];
+
+        s->ahead_ms = t->writer < 0 && t->time_ahead_ms > s->ahead_ms ? t->time_ahead_ms : s->ahead_ms;
     }
     s->n_tasks_all = s->n_inputs ? s->inputs[0].topic->partitions : 0;
     s->stateful = !s->finite && !s->worker->stateless_order && s->n_inputs != 0;

@@ -15,10 +15,9 @@ struct task *task_new(const struct stage *s, int id)
     t->at = t->emit_at = t->next_at = t->marked_at = INT64_MIN;
     t->state = state_new((size_t)1 << 32);
     for (size_t i = 0; i < s->n_inputs; i++) {
-        merge_init(&t->inputs[i].merge, s->inputs[i].outside || s->worker->stateless_order ? 1 : 0);
+        merge_init(&t->inputs[i].merge, s->inputs[i].marked ? s->inputs[i].tasks : 1);
         t->inputs[i].merge.repeats = s->inputs[i].repeats;
         t->inputs[i].merge.unordered = !s->inputs[i].outside && !s->inputs[i].marked;
-        t->inputs[i].fetched_at = t->inputs[i].low_at = INT64_MIN;
         t->inputs[i].committed = -1;
         t->inputs[i].committed_at = INT64_MIN;
     }
@@ -34,6 +33,12 @@ void task_release(void *stage, struct pending *p)
     p->bad = NULL;
 }
 
+static void moment_done(struct moment *m)
+{
+    free(m->said[0]);
+    *m = (struct moment){0};
+}
+
 void task_free(struct stage *s, struct task *t)
 {
     for (size_t i = 0; i < s->n_inputs; i++) {
@@ -44,7 +49,10 @@ void task_free(struct stage *s, struct task *t)
     for (size_t i = 0; i < t->n_restored; i++)
         free(t->restored[i].cursors);
     free(t->restored);
+    for (size_t m = 0; m < t->n_moments; m++)
+        moment_done(&t->moments[m]);
     free(t->moments);
+    moment_done(&t->present);
     state_free(t->state);
     free(t);
 }
@@ -73,8 +81,7 @@ static bool at_rest(const struct stage *s, const struct task *t, size_t i, int64
     return s->log->ops->end == NULL || in->next_offset >= s->log->ops->end(s->log, (int)i, t->id);
 }
 
-/* How far input i is: the least `at` that it may still bring. */
-static int64_t input_at(const struct stage *s, const struct task *t, size_t i, int64_t now_ms)
+int64_t task_input_at(const struct stage *s, const struct task *t, size_t i, int64_t now_ms)
 {
     const struct merge *m = &t->inputs[i].merge;
 
@@ -83,13 +90,28 @@ static int64_t input_at(const struct stage *s, const struct task *t, size_t i, i
     return merge_idle(m) && !m->ended ? merge_said(m) : merge_at(m); /* all rested as of here, but the log goes on */
 }
 
+/* In any order: state depends on what was taken of each input, not on how they interleave. */
+static struct pending *next_replay(const struct stage *s, struct task *t, int *ret_input)
+{
+    for (size_t i = 0; i < s->n_inputs; i++) {
+        struct pending *p = merge_head(&t->inputs[i].merge);
+
+        *ret_input = (int)i;
+        if (p && p->replay)
+            return p;
+    }
+    return NULL;
+}
+
 struct pending *task_head(const struct stage *s, struct task *t, int64_t now_ms, int *ret_input)
 {
     struct pending *best = NULL;
-    int waits_for;
+
+    if (t->anew && task_replays(t, s->n_inputs))
+        return next_replay(s, t, ret_input);
 
     for (size_t i = 0; i < s->n_inputs; i++) {
-        struct pending *p = merge_head(&t->inputs[i].merge, &waits_for);
+        struct pending *p = merge_head(&t->inputs[i].merge);
 
         if (p && p->task == CHANNEL_FOREIGN) {
             *ret_input = (int)i;
@@ -107,29 +129,42 @@ struct pending *task_head(const struct stage *s, struct task *t, int64_t now_ms,
 
         if ((int)i == *ret_input)
             continue;
-        at = input_at(s, t, i, now_ms);
+        at = task_input_at(s, t, i, now_ms);
         if (at < best->at || (at == best->at && (int)i < *ret_input))
             return NULL;
     }
     return best;
 }
 
-/* Below what was taken before a restore the verdict stands as it was: the cursors are already beyond. */
-static bool is_repeat(struct task_input *in, const struct pending *p, bool taken_before)
+int64_t task_progress(const struct stage *s, const struct task *t, int64_t now_ms)
+{
+    int64_t at = INT64_MAX;
+
+    for (size_t i = 0; i < s->n_inputs; i++) {
+        int64_t its = task_input_at(s, t, i, now_ms);
+
+        at = its < at ? its : at;
+    }
+    return at == INT64_MAX || at < t->at ? t->at : at; /* where all rest, nothing is known */
+}
+
+/* Below what was taken before a restore the verdict stands as it was: the cursors are already beyond. Where the state is built
+ * anew they begin with it. */
+static bool is_repeat(const struct task *t, struct task_input *in, const struct pending *p, bool taken_before)
 {
     if (p->origin.channel < 0)
         return false;
-    return taken_before ? dropped_has(&in->dropped, p->rec.offset) : !origins_pass(&in->origins, &p->origin);
+    return taken_before && !t->anew ? dropped_has(&in->dropped, p->rec.offset) : !origins_pass(&in->origins, &p->origin);
 }
 
-bool task_take(struct stage *s, struct task *t, int input, struct pending *head, struct pending *ret)
+bool task_take(struct stage *s, struct task *t, int input, struct pending *ret)
 {
     struct task_input *in = &t->inputs[input];
+    const struct pending *head = merge_head(&in->merge);
     bool taken_before = head->rec.offset < merge_channel(&in->merge, head->task)->next_offset;
 
-    *ret = merge_pop(&in->merge, head);
-    in->low_at = ret->at > in->low_at ? ret->at : in->low_at;
-    if (!is_repeat(in, ret, taken_before))
+    *ret = merge_pop(&in->merge);
+    if (!is_repeat(t, in, ret, taken_before))
         return true;
     t->changed = true;
     if (!taken_before) {
@@ -138,9 +173,9 @@ bool task_take(struct stage *s, struct task *t, int input, struct pending *head,
         if (log_every_ms(&s->repeats_logged_ms, 60000))
             log_info("repeat", "topic=%s partition=%d offset=%" PRId64 " so_far=%" PRId64, s->inputs[input].topic->broker_name,
                      t->id, ret->rec.offset, s->n_repeats);
-        if (s->stateful)
-            dropped_add(&in->dropped, ret->rec.offset);
     }
+    if (s->stateful && (!taken_before || t->anew))
+        dropped_add(&in->dropped, ret->rec.offset);
     task_release(s, ret);
     return false;
 }
@@ -158,30 +193,44 @@ bool task_idle(const struct stage *s, const struct task *t, int64_t now_ms)
 
 int64_t task_low(const struct task *t, size_t input)
 {
-    return merge_lowest(&t->inputs[input].merge, t->inputs[input].next_offset);
+    return merge_low(&t->inputs[input].merge, t->inputs[input].next_offset);
 }
 
 bool task_replays(const struct task *t, size_t n_inputs)
 {
-    for (size_t i = 0; i < n_inputs; i++) {
-        const struct task_input *in = &t->inputs[i];
-
-        if (in->next_offset < in->replay_to)
+    for (size_t i = 0; i < n_inputs; i++)
+        if (t->inputs[i].next_offset < t->inputs[i].replay_to || merge_replays(&t->inputs[i].merge))
             return true;
-        for (size_t c = 0; c < in->merge.n_channels; c++)
-            if (in->merge.channels[c].n != 0 && in->merge.channels[c].ring[in->merge.channels[c].head].replay)
-                return true;
-    }
     return false;
 }
 
-static struct moment moment_now(struct task *t, int64_t commit, size_t n_inputs)
+static struct said said_below(const struct merge *m, const struct channel *c)
+{
+    bool safe = SAFE(M_AT_PENDING) && (SAFE(M_LOW_AT) || m->tasks != 1);
+    struct said said = {safe ? c->low.at : c->now.at, c->low.record_at, SAFE(M_IDLE_BEHIND) ? c->low.idle : c->now.idle};
+
+    return said;
+}
+
+static struct moment moment_now(const struct task *t, int64_t commit, size_t n_inputs)
 {
     struct moment m = {.commit = commit};
+    size_t n = 0;
 
+    for (size_t i = 0; i < n_inputs; i++)
+        n += (size_t)t->inputs[i].merge.tasks;
+    m.said[0] = xmalloc(n * sizeof(*m.said[0]));
+    n = 0;
     for (size_t i = 0; i < n_inputs; i++) {
+        const struct merge *in = &t->inputs[i].merge;
+
         m.low[i] = task_low(t, i);
-        m.at[i] = SAFE(M_LOW_AT) ? t->inputs[i].low_at : merge_channel(&t->inputs[i].merge, 0)->taken_at;
+        m.epoch[i] = in->low_epoch;
+        m.said[i] = m.said[0] + n;
+        for (size_t c = 0; c < in->n_channels; c++)
+            if (in->channels[c].task >= 0 && in->channels[c].task < in->tasks)
+                m.said[i][in->channels[c].task] = said_below(in, &in->channels[c]);
+        n += (size_t)in->tasks;
     }
     return m;
 }
@@ -192,7 +241,7 @@ void task_moment(struct task *t, int64_t commit, size_t n_inputs)
     size_t drop = 0;
 
     while (drop < t->n_moments && t->moments[drop].commit < since)
-        drop++;
+        moment_done(&t->moments[drop++]);
     t->n_moments -= drop;
     if (drop)
         memmove(t->moments, t->moments + drop, t->n_moments * sizeof(*t->moments));
@@ -203,14 +252,14 @@ void task_moment(struct task *t, int64_t commit, size_t n_inputs)
     t->moments[t->n_moments++] = moment_now(t, commit, n_inputs);
 }
 
-void task_need(struct task *t, size_t n_inputs, struct moment *ret_need)
+const struct moment *task_need(struct task *t, size_t n_inputs)
 {
     int64_t since = state_since_min(t->state);
 
-    *ret_need = moment_now(t, 0, n_inputs);
     for (size_t m = 0; m < t->n_moments && SAFE(M_LOW_OLDEST); m++)
-        if (t->moments[m].commit >= since) {
-            *ret_need = t->moments[m];
-            return;
-        }
+        if (t->moments[m].commit >= since)
+            return &t->moments[m];
+    moment_done(&t->present);
+    t->present = moment_now(t, 0, n_inputs);
+    return &t->present;
 }

@@ -17,6 +17,19 @@ int64_t pipeline_drift(const struct pipeline *p, const struct topic *t)
     return 0;
 }
 
+const struct stage_def *pipeline_orders(const struct pipeline *p, const struct topic *t)
+{
+    const struct stage_def *s = NULL;
+
+    while (t->writer >= 0) {
+        s = &p->stages[t->writer];
+        if (strcmp(s->worker, "score") != 0)
+            return s;
+        t = &p->topics[s->from[0]];
+    }
+    return s; /* score takes its order from its input, but for one from outside */
+}
+
 struct topic *pipeline_topic(const struct pipeline *p, const char *name)
 {
     for (size_t i = 0; i < p->n_topics; i++)

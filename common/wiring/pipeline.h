@@ -43,6 +43,7 @@ struct stage_def {
     int64_t commit_interval_ms; /* "commit.interval", default 100 */
     bool arrival_order;         /* "order": "arrival" */
     bool at_least_once;         /* "processing_guarantee"; default exactly_once */
+    int epoch;                  /* of its state */
     /* preprocess */
     int64_t drift_ms; /* default 1 d */
     struct feature_def *features; size_t n_features;
@@ -77,6 +78,8 @@ struct stage_def *pipeline_stage(const struct pipeline *p, const char *name); /*
 /* How far apart in `at` neighbours in a partition of the topic may be: `drift` of the last stage before it that has an order
  * of its own (score keeps its input's); 0 for a topic from outside. */
 int64_t pipeline_drift(const struct pipeline *p, const struct topic *t);
+/* The stage whose tasks are the topic's channels: the last before it that has an order of its own; NULL: it is from outside. */
+const struct stage_def *pipeline_orders(const struct pipeline *p, const struct topic *t);
 struct topic *pipeline_topic(const struct pipeline *p, const char *name);     /* short or broker name */
 /* A shared contract ("State", "DeadLetter", "Lineage") from the pipeline's folder of schemas; the caller frees it. */
 enum status pipeline_schema(const struct pipeline *p, const char *name, struct schema **ret_schema, struct error *err);

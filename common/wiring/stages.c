@@ -111,6 +111,7 @@ static void load_stage(struct loader *l, struct stage_def *s, struct stage_more 
     check_keys(l, at, arena_printf(l->arena, "worker %s", worker), &keys_stage, keys_worker(worker));
     s->commit_interval_ms = read_duration(l, at, "commit.interval", 100, 10, 60000);
     s->drift_ms = read_duration(l, at, "drift", DAY_MS, 60000, 366 * DAY_MS);
+    s->epoch = (int)read_int(l, at, "epoch", 0, 0, INT32_MAX);
     order = read_string(l, at, "order", /* required= */ false);
     if (order && strcmp(order, "arrival") != 0 && strcmp(order, "at") != 0)
         fault_got(l, path_key(l, more->path, "order"), "\"at\" or \"arrival\"", json_object_get(more->json, "order"));

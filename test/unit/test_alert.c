@@ -152,7 +152,7 @@ static void what_was_said_is_dirty_state_and_silence_is_not(void **state)
     fill(&b, 1, "a", T0 + 5, 1, 0.9);
     run(&b);
     assert_true(state_next_chunk(b.state, &chunk));
-    assert_true(view_eq(chunk.entry->key, view_of("high\0a", 6)));
+    assert_true(view_eq(chunk.entry->key, view_of("high\0customer_id\0a", 18)));
     assert_int_equal(chunk.bytes.n, sizeof(last));
     memcpy(&last, chunk.bytes.data, sizeof(last));
     assert_true(last == T0);

@@ -169,6 +169,9 @@ static void outputs_inherit_partitions_time_lateness_and_marks(void **state)
     assert_int_equal(pipeline_drift(p, pipeline_topic(p, "truths")), 0);
     assert_int_equal(pipeline_drift(p, pipeline_topic(p, "usage")), INT64_C(86400000));
     assert_int_equal(pipeline_drift(p, pipeline_topic(p, "ratings")), INT64_C(172800000)); /* score keeps its input's */
+    assert_null(pipeline_orders(p, pipeline_topic(p, "truths")));
+    assert_string_equal(pipeline_orders(p, pipeline_topic(p, "usage"))->name, "meter");
+    assert_string_equal(pipeline_orders(p, pipeline_topic(p, "ratings"))->name, "site");
     assert_int_equal(p->n_kafka, 4);
     assert_string_equal(p->kafka[1].value, "30000");
     assert_string_equal(p->kafka[2].value, "0.5");

@@ -87,7 +87,7 @@ static enum status restore(struct log *l, const char *topic, int partition, log_
 static enum status seek(struct log *l, int input, int partition, int64_t offset, struct error *err)
 {
     (void)input, (void)partition, (void)err;
-    of(l)->fetched = offset;
+    of(l)->fetched = offset < 0 ? 0 : offset;
     return OK;
 }
 
@@ -105,7 +105,7 @@ static struct world *world_new(const struct schema *state_schema)
     w->stage.def = &w->def;
     w->stage.tasks = w->tasks;
     w->stage.n_tasks = w->stage.n_inputs = 1;
-    w->stage.inputs[0] = (struct input){.topic = &w->topic, .marked = true};
+    w->stage.inputs[0] = (struct input){.topic = &w->topic, .marked = true, .tasks = WRITERS};
     w->stage.stateful = true;
     w->stage.changelog_bytes = 1; /* one key a commit: most stay dirty, and `low` far behind */
     w->stage.state_schema = (struct schema *)(uintptr_t)state_schema;
@@ -113,7 +113,6 @@ static struct world *world_new(const struct schema *state_schema)
     metrics_init(&w->stage.metrics, "p", "s");
     w->stage.ops = ops_new(&w->stage.metrics);
     w->tasks[0] = task_new(&w->stage, 0);
-    merge_expect(&w->tasks[0]->inputs[0].merge, WRITERS);
     return w;
 }
 
@@ -185,13 +184,11 @@ static void count(struct world *w, struct task *t, const struct pending *p)
 
 static bool take_one(struct world *w, struct task *t)
 {
-    int input, waits_for;
-    struct pending *head = merge_head(&t->inputs[0].merge, &waits_for), p;
+    struct pending p;
 
-    input = 0;
-    if (head == NULL)
+    if (merge_head(&t->inputs[0].merge) == NULL)
         return false;
-    if (task_take(&w->stage, t, input, head, &p))
+    if (task_take(&w->stage, t, /* input= */ 0, &p))
         count(w, t, &p);
     return true;
 }
@@ -219,7 +216,6 @@ static struct task *crash(struct world *w)
         bytes_done(&w->changes[w->n_changes - 1].value);
     }
     w->tasks[0] = task_new(&w->stage, 0);
-    merge_expect(&w->tasks[0]->inputs[0].merge, WRITERS);
     if (changelog_restore(&w->stage, w->tasks[0], &err) != OK)
         fail_msg("%s", err.text);
     task_moment(w->tasks[0], w->stage.commit, 1);
@@ -276,7 +272,8 @@ static void many_lives(uint64_t seed, int faults_of_writers, int64_t *ret_droppe
             assert_true(steps++ < 10000);
             for (uint64_t n = rand_below(&r, 20); n > 0 && w->fetched < (int64_t)w->n_records; n--)
                 fetch(w, t);
-            t->inputs[0].merge.ended = w->fetched == (int64_t)w->n_records;
+            if (w->fetched == (int64_t)w->n_records)
+                merge_end(&t->inputs[0].merge);
             for (uint64_t n = rand_below(&r, 20); n > 0 && take_one(w, t); n--)
                 ;
             if (rand_below(&r, 4) == 0)
@@ -325,7 +322,7 @@ static void a_checkpoint_is_a_record_of_its_schema_and_an_older_one_restores(voi
         w->records[i] = (struct record){{0, 1, 1, i == 2 ? 7 : 7 + i, 0}, i}; /* the third is the first again */
     for (int i = 0; i < 3; i++)
         fetch(w, w->tasks[0]);
-    w->tasks[0]->inputs[0].merge.ended = true;
+    merge_end(&w->tasks[0]->inputs[0].merge);
     task_moment(w->tasks[0], 1, 1);
     while (take_one(w, w->tasks[0]))
         ;

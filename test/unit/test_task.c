@@ -47,7 +47,7 @@ static void make(struct made *m, size_t n_inputs)
     m->stage.n_tasks = 1;
     m->stage.n_inputs = n_inputs;
     for (size_t i = 0; i < n_inputs; i++)
-        m->stage.inputs[i] = (struct input){.topic = &m->topic, .marked = true};
+        m->stage.inputs[i] = (struct input){.topic = &m->topic, .marked = true, .tasks = 2};
     metrics_init(&m->stage.metrics, "p", "s");
 }
 
@@ -68,7 +68,7 @@ static void take_mark(struct made *m, int input, int64_t offset, struct mark mar
     struct bytes b = BYTES_EMPTY;
 
     mark_put(&mark, &b);
-    take(m, (struct log_record){.input = input, .offset = offset, .mark = view_of(b.data, b.n)}, now_ms);
+    take(m, (struct log_record){.input = input, .offset = offset, .arrival_ms = -1, .mark = view_of(b.data, b.n)}, now_ms);
     bytes_done(&b);
 }
 
@@ -137,12 +137,65 @@ static void an_input_without_marks_rests_by_the_clock(void **state)
     task_free(&m.stage, t);
 }
 
+static void push(struct task *t, int input, int task, int64_t at, int64_t offset)
+{
+    const struct pending p = {.rec = {.input = input, .offset = offset}, .task = task, .at = at};
+
+    merge_push(&t->inputs[input].merge, &p);
+}
+
+static void who_keeps_a_task_waiting_is_known(void **state)
+{
+    struct wait w;
+    struct made m;
+    struct task *t;
+
+    (void)state;
+    make(&m, 2);
+    t = start(&m);
+    assert_false(waits_for(&m.stage, t, 0, &w)); /* nothing is there that could wait */
+    push(t, 1, 0, 700, 0);
+    assert_true(waits_for(&m.stage, t, 0, &w));
+    assert_true(w.input == 1 && w.task == 1 && w.at == 700);
+    take_mark(&m, 1, 1, (struct mark){0, 1, 2, 800, false}, 0);
+    take_mark(&m, 0, 0, (struct mark){0, 0, 2, 900, false}, 0);
+    assert_true(waits_for(&m.stage, t, 0, &w)); /* its own partition lets it go, the other input does not */
+    assert_true(w.input == 0 && w.task == 1 && w.at == 700);
+    take_mark(&m, 0, 1, (struct mark){0, 1, 2, 900, false}, 0);
+    assert_false(waits_for(&m.stage, t, 0, &w));
+    task_free(&m.stage, t);
+}
+
+static void an_open_transaction_outside_is_what_a_task_waits_for(void **state)
+{
+    struct wait w;
+    struct made m;
+    struct task *t;
+
+    (void)state;
+    make(&m, 2);
+    m.stage.inputs[0].outside = true;
+    m.stage.inputs[0].marked = false;
+    t = start(&m);
+    push(t, 1, 0, 700, 0);
+    take_mark(&m, 1, 1, (struct mark){0, 1, 2, 800, false}, 0);
+    m.log.end = 1;
+    take_end(&m, 0, 0, 1000);
+    assert_true(waits_for(&m.stage, t, 100000, &w));
+    assert_true(w.input == 0 && w.task == -1);
+    m.log.end = 0;
+    assert_false(waits_for(&m.stage, t, 100000, &w));
+    task_free(&m.stage, t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_inside_input_rests_when_all_its_channels_say_so),
         cmocka_unit_test(an_outside_input_rests_at_its_end_but_not_before_an_open_transaction),
         cmocka_unit_test(an_input_without_marks_rests_by_the_clock),
+        cmocka_unit_test(who_keeps_a_task_waiting_is_known),
+        cmocka_unit_test(an_open_transaction_outside_is_what_a_task_waits_for),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,16 +43,18 @@ static struct view cooldown_key(const struct rule *rule, const struct rows *in, 
 {
     const struct col *c = rule->key ? batch_col(in->cols, rule->key) : NULL;
     struct view text = in->keys[r];
-    size_t n = strlen(rule->name) + 1;
+    const char *field = rule->key ? rule->key : "";
+    size_t n = strlen(rule->name) + 1, n_field = strlen(field) + 1;
     uint8_t *p;
 
     if (c && !c->null[r])
         text = c->type >= COL_STRING ? c->view[r] : view_str(arena_printf(in->cols->arena, "%" PRId64, c->i64[r]));
-    p = arena_alloc(in->cols->arena, n + text.n);
+    p = arena_alloc(in->cols->arena, n + n_field + text.n);
     memcpy(p, rule->name, n);
+    memcpy(p + n, field, n_field); /* with another field the rule begins anew */
     if (text.n)
-        memcpy(p + n, text.data, text.n);
-    return view_of(p, n + text.n);
+        memcpy(p + n + n_field, text.data, text.n);
+    return view_of(p, n + n_field + text.n);
 }
 
 /* Whether the rule may speak now; remembers that it did. */
