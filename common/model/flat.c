@@ -123,28 +123,41 @@ void flat_free(struct flat *f)
     free(f);
 }
 
-static inline uint32_t step(const struct flat_node *nodes, uint32_t at, const float *row)
+static inline uint32_t step(const struct flat_node *nodes, uint32_t at, const float *row, bool nan)
 {
     const struct flat_node *n = &nodes[at];
     float x = row[n->feature];
+    uint32_t right = x >= n->split;
 
-    return n->left + ((uint32_t)(x >= n->split) | ((uint32_t)(x != x) & n->missing_right));
+    if (nan)
+        right |= (uint32_t)(x != x) & n->missing_right;
+    return n->left + right;
 }
 
-/* n <= FLAT_ROWS rows down one tree; inlined with n known for the full step. */
+/* n <= FLAT_ROWS rows down one tree; inlined with n and nan known for the full step. */
 static inline __attribute__((always_inline)) void down(const struct flat *f, const struct flat_tree *t, const float *rows,
-                                                       size_t n, float *out)
+                                                       size_t n, bool nan, float *out)
 {
     uint32_t at[FLAT_ROWS];
 
     for (size_t r = 0; r < n; r++)
         at[r] = t->root;
     for (uint32_t d = 0; d < t->depth; d++) {
+#pragma GCC unroll 4
         for (size_t r = 0; r < n; r++)
-            at[r] = step(f->nodes, at[r], rows + r * f->n_features);
+            at[r] = step(f->nodes, at[r], rows + r * f->n_features, nan);
     }
     for (size_t r = 0; r < n; r++)
         out[r * f->n_outputs + t->output] += f->leaf[at[r]];
+}
+
+static bool has_nan(const float *x, size_t n)
+{
+    bool nan = false;
+
+    for (size_t i = 0; i < n; i++)
+        nan |= x[i] != x[i];
+    return nan;
 }
 
 static void finish(const struct flat *f, float *scores, size_t n)
@@ -164,15 +177,17 @@ void flat_predict(const struct flat *f, const float *rows, size_t n_rows, float 
         size_t n = n_rows - r < FLAT_ROWS ? n_rows - r : FLAT_ROWS;
         const float *block = rows + r * f->n_features;
         float *out = ret_scores + r * f->n_outputs;
+        bool full = n == FLAT_ROWS, nan = has_nan(block, n * f->n_features);
 
         for (size_t i = 0; i < n; i++)
             memcpy(out + i * f->n_outputs, f->margin, f->n_outputs * sizeof(*out));
-        if (n == FLAT_ROWS) {
-            for (size_t t = 0; t < f->n_trees; t++)
-                down(f, &f->trees[t], block, FLAT_ROWS, out);
-        } else {
-            for (size_t t = 0; t < f->n_trees; t++)
-                down(f, &f->trees[t], block, n, out);
+        for (size_t t = 0; t < f->n_trees; t++) {
+            if (full && !nan)
+                down(f, &f->trees[t], block, FLAT_ROWS, false, out);
+            else if (full)
+                down(f, &f->trees[t], block, FLAT_ROWS, true, out);
+            else
+                down(f, &f->trees[t], block, n, true, out);
         }
     }
     finish(f, ret_scores, n_rows * f->n_outputs);
