@@ -83,13 +83,15 @@ class Bench:
         for r in self.running:
             r.kill()
 
-    def pipeline(self, name, stages=None):
-        """The fraud pipeline under another name, with a model of this bench's own; stages: others besides."""
+    def pipeline(self, name, stages=None, change=None):
+        """The fraud pipeline under another name, with a model of this bench's own; stages: others besides; change: of its own."""
         p = json.load(open("pipelines/fraud.json"))
         p = {"pipeline": name, "schemas": os.path.abspath("schemas"), **{k: p[k] for k in ("topics", "stages")}}
         for stage in ("learn", "score"):
             p["stages"][stage]["model"] = self.model  # millrace.models may hold others of the usual name
         p["stages"]["learn"]["every"] = "365d"  # trained by command: nobody waits for a verdict that is due
+        for stage, changes in (change or {}).items():
+            p["stages"][stage].update(changes)
         for copy, (of, changes) in (stages or {}).items():
             p["stages"][copy] = dict(p["stages"][of], to=f"to_{copy}", **changes)
             p["topics"][f"to_{copy}"] = dict(p["topics"][p["stages"][of]["to"]])
@@ -98,9 +100,9 @@ class Bench:
         self.millrace("topics", file)
         return file
 
-    def publish(self, name, file):
+    def publish(self, name, file, days=DAYS):
         """Generated transactions and their labels on the topics of pipeline `name`."""
-        self.millrace("generate", "fraud", "--days", str(DAYS), "--seed", str(SEED), "--out", self.folder)
+        self.millrace("generate", "fraud", "--days", str(days), "--seed", str(SEED), "--out", self.folder)
         for topic in ("labels", "transactions"):
             self.millrace("publish", f"{name}.{topic}", f"{self.folder}/{topic}.csv", "--pipeline", file)
 

@@ -8,7 +8,8 @@
  * load latency IN OUT RATE S WARM_S BODIES SKIP
  *                                    puts RATE records a second into IN and reads OUT; prints N P50 P99 P999 MAX (ms) of what was
  *                                    put after WARM_S seconds. BODIES: a topic whose records are put, but for its first SKIP (a
- *                                    stage drops what it has had before), or - for card transactions of now
+ *                                    stage drops what it has had before); or - for card transactions, the first of event time
+ *                                    SKIP
  *
  * Readers see committed records only. A record's time is the moment before it is handed to the producer; it travels in the
  * header traceparent, which every stage passes on.
@@ -32,6 +33,7 @@
 #define ANSWER_MS 10000
 #define STILL_MS 60000
 #define POLL_MS 20
+#define QUIET_MS 5000 /* nothing came for so long: that was all */
 
 struct record {
     int partition;
@@ -317,7 +319,7 @@ static void open_latency(struct latency *l, const char *in, const char *out, con
     registry_free(reg);
 }
 
-/* A card transaction of now. Each tenth is a large one of a card that was never seen: a rule fires for it. */
+/* A card transaction, a millisecond after the one before. Each tenth is a large one of a card that was never seen: a rule fires for it. */
 static void make_transaction(struct latency *l, int64_t i, char key[24], struct bytes *b, struct record *ret)
 {
     bool large = i % 10 == 0;
@@ -328,7 +330,7 @@ static void make_transaction(struct latency *l, int64_t i, char key[24], struct 
     bytes_clear(b);
     frame_put(b, l->transaction_id);
     avro_put_long(b, 1000000000 + i);
-    avro_put_long(b, clock_wall_ms());
+    avro_put_long(b, (int64_t)l->skip + i);
     avro_put_str(b, key);
     avro_put_str(b, terminal);
     avro_put_double(b, large ? 250.0 : 5.0 + (double)(i % 90));
@@ -397,7 +399,7 @@ static int latency(char **argv)
     open_latency(&l, argv[0], argv[1], argv[5]);
     began_us = clock_mono_us();
     l.put_from_us = began_us + (int64_t)(atof(argv[4]) * 1e6);
-    for (quiet_ms = clock_mono_ms(); n < n_all || clock_mono_ms() - quiet_ms < 2000;) {
+    for (quiet_ms = clock_mono_ms(); n < n_all || clock_mono_ms() - quiet_ms < QUIET_MS;) {
         int64_t due = (clock_mono_us() - began_us) * rate / 1000000;
 
         for (; n < n_all && n <= due; n++)
