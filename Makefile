@@ -22,6 +22,7 @@ WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wmissing-prototypes -Wvl
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
           -fno-delete-null-pointer-checks -fno-strict-overflow -fno-strict-aliasing
 OPT_release := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 $(HARDEN)
+OPT_fault := $(OPT_release) -DFAILPOINTS # what test/fault drives; nothing else has fail points
 OPT_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPT_tsan := -O1 -g -fsanitize=thread
 # -ffp-contract=off: the same sums on every machine (no fused multiply-add)
@@ -102,7 +103,7 @@ $(CHAINS:=.memcheck): $(O)/%.memcheck: % $(BINS)
 	0) echo '  memcheck $<';; 77) echo "  skip $<: $$(tail -n 1 $@.log)";; *) cat $@.log; false;; esac
 fuzz: ; +@FUZZ_RUNS=$(or $(FUZZ_RUNS),200000) $(MAKE) MODE=asan fuzzers ## outside bytes under ASan; FUZZ_RUNS=n
 fuzzers: $(FUZZERS) ; @for f in $^; do ./$$f || exit 1; done
-clean: ; rm -rf build/release build/asan build/tsan ## remove what was built (not the dependencies)
+clean: ; rm -rf build/release build/asan build/tsan build/fault ## remove what was built (not the dependencies)
 help: ## this list
 	@sed -n 's/^\([a-z -]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 

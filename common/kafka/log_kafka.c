@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/fail.h"
 #include "base/log.h"
 #include "base/mutant.h"
 #include "kafka/kafka.h"
@@ -98,6 +99,7 @@ static void on_rebalance(rd_kafka_t *consumer, rd_kafka_resp_err_t code, rd_kafk
     } else if (code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS && !k->closing && !rd_kafka_assignment_lost(consumer)) {
         k->revoking = true;
         k->n_tasks = 0;
+        (void)FAIL("log.revoking", &k->fault);
     } else {
         forget_assignment(k);
         (void)rd_kafka_assign(consumer, NULL);

@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/fail.h"
 #include "base/log.h"
 #include "base/mutant.h"
 
@@ -60,6 +61,8 @@ static enum status renew(struct txn *t, const char *why, struct error *err)
 
     log_warn("producer_renewed", "id=%s reason=\"%s\"", t->id, why);
     producer_close(&t->p);
+    if (FAIL("txn.in_renew", err) != OK)
+        return err->status;
     s = open_producer(t, err);
     return s == OK ? init(t, RENEW_MS, err) : s;
 }
@@ -219,6 +222,7 @@ enum status txn_abort(struct txn *t, struct error *err)
     if (!t->open)
         return OK;
     t->open = false;
+    (void)FAIL("txn.in_abort", err);
     {
         AUTO(kerror) e = end(t, rd_kafka_abort_transaction, &unknown);
 
@@ -268,19 +272,26 @@ enum status txn_commit(struct txn *t, const rd_kafka_topic_partition_list_t *off
     s = begin(t, err);
     if (s != OK)
         return s;
+    if (FAIL("txn.before_offsets", err) != OK)
+        return give_up(t, err->status, err);
     if (offsets != NULL && offsets->cnt > 0) {
         AUTO(kerror) e = send_offsets(t, offsets, group);
 
         if (e != NULL)
             return give_up(t, judge(t, e, "send the input offsets", err), err);
     }
+    if (FAIL("txn.after_offsets", err) != OK)
+        return give_up(t, err->status, err);
     /* What waits behind a refused record is not sent any more, and a commit would wait for it until it times out. */
     (void)producer_settle(&t->p);
     if (t->p.refused != RD_KAFKA_RESP_ERR_NO_ERROR)
         return give_up(t, err_set(err, ERR_RETRY, "a record of this transaction was not taken"), err);
+    if (FAIL("txn.before_commit", err) != OK)
+        return give_up(t, err->status, err);
     {
         AUTO(kerror) e = end(t, rd_kafka_commit_transaction, &unknown);
 
+        unknown |= FAIL("txn.after_commit", err) != OK; /* its answer was lost */
         if (e == NULL && !unknown) {
             t->open = false;
             *ret_outcome = TXN_COMMITTED;

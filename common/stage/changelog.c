@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "base/mutant.h"
 #include "stage/internal.h"
@@ -159,6 +160,8 @@ enum status changelog_write(struct stage *s, struct task *t, struct error *err)
     /* Within a replay a key reflects less than the cursors that would go with it. */
     while (!(task_replays(t, s->n_inputs) && SAFE(M_REPLAY_WHOLE)) && (spent < s->changelog_bytes || chunk.more) && state_next_chunk(t->state, &chunk)) {
         if (put_state(s, t, chunk.entry->key, chunk.index, chunk.n_chunks, NULL, chunk.bytes, err) != OK)
+            return err->status;
+        if (FAIL("changelog.write", err) != OK)
             return err->status;
         spent += chunk.bytes.n + 64;
     }
@@ -319,6 +322,8 @@ static enum status restore_one(void *ctx, struct view key, struct view value, st
     int64_t epoch, index, chunks, n;
 
     ops_beat(re->stage->ops); /* a long restore is no dead loop */
+    if (FAIL("changelog.restoring", err) != OK)
+        return err->status;
     if (key.data == NULL || key.n < 4 || value.data == NULL)
         return OK;
     if (frame_parse(value, &f, err) != OK) {
@@ -447,7 +452,7 @@ enum status changelog_restore(struct stage *s, struct task *t, struct error *err
     metrics_add(&s->metrics, METRIC_RESTORES, 0, 1);
     log_info("task_restored", "task=%d state_records=%zu keys=%zu bytes=%zu", t->id, re.n, state_n_keys(t->state),
              state_bytes(t->state));
-    return OK;
+    return FAIL("changelog.restored", err);
 }
 
 bool changelog_reflects(const struct task *t, const struct entry *e, int input, int task, int64_t offset)

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "crypto/hash.h"
 #include "stage/internal.h"
@@ -121,7 +122,7 @@ enum status output_dead(struct stage *s, const struct pending *p, const char *re
     put.value = view_of(b.data, b.n);
     st = output_put(s, &put, err);
     bytes_done(&b);
-    return st;
+    return st == OK ? FAIL("stage.dead_letter", err) : st;
 }
 
 /* An output that the broker will never take: it has no offset of its own, so the reason names what it rests on. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fail.h"
 #include "base/log.h"
 #include "base/mutant.h"
 #include "kafka/kafka.h"
@@ -484,6 +485,8 @@ static enum status take(struct stage *s, int timeout_ms, struct error *err)
                 s->log->ops->release(s->log, &s->taken[k]);
             return err->status;
         }
+    if (FAIL("stage.after_take", err) != OK)
+        return err->status;
     return regulate(s, err);
 }
 

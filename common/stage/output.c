@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "base/mutant.h"
 #include "kafka/kafka.h"
@@ -57,6 +58,8 @@ static enum status put_row(struct stage *s, const struct log_put *put, struct er
     st = s->log->ops->put(s->log, put, err);
     if (st == OK)
         metrics_add(&s->metrics, METRIC_RECORDS, OUTCOME_PUT, 1);
+    if (st == OK)
+        st = FAIL("stage.after_put", err);
     if (st != ERR_RECORD)
         return st;
     s->n_kept--;

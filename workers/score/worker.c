@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/fail.h"
 #include "base/log.h"
 #include "kafka/kafka.h"
 #include "stage/models.h"
@@ -148,6 +149,7 @@ static const struct loaded *load(struct score *c, int32_t version)
         return NULL;
     model_free(l->model);
     *l = (struct loaded){version, NULL, v->record, ++c->uses};
+    (void)FAIL("score.model_swap", &err);
     if (model_try(v->bytes, &err) != OK || model_load(v->bytes, &l->model, &err) != OK ||
         model_expects(l->model, v->record->features, v->record->n_features, &err) != OK) {
         log_warn("model_refused", "model=%s version=%d reason=\"%s\"", c->def->model, version, err.text);

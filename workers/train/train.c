@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/fail.h"
 #include "base/log.h"
 #include "kafka/kafka.h"
 #include "stage/models.h"
@@ -152,7 +153,9 @@ static enum status put_record(void *ctx, struct view key, const struct schema *s
     /* Without a broker nobody else says what the models topic holds by now. */
     if (stage_brokers(p->stage) == NULL && models_add(p->train->models, key, body, err) != OK)
         return err->status;
-    return stage_put(p->stage, MODELS_TOPIC, key, schema, body, err);
+    if (stage_put(p->stage, MODELS_TOPIC, key, schema, body, err) != OK)
+        return err->status;
+    return FAIL("train.publish", err);
 }
 
 /* A finished job's records go into the loop's transaction. */
