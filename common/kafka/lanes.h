@@ -1,5 +1,5 @@
 /* common/kafka/lanes.h */
-/* lanes: what the Kafka driver's two files share: log_kafka.c (taking, assignment), log_kafka_commit.c (outcomes). */
+/* lanes: what the Kafka driver's files share: log_kafka.c (taking, assignment), log_kafka_commit.c (outcomes), slot.c. */
 #ifndef KAFKA_LANES_H
 #define KAFKA_LANES_H
 
@@ -62,5 +62,8 @@ enum status log_kafka_commit(struct log *l, const struct log_position *at, size_
                              struct error *err);
 enum status log_kafka_others(struct log *l, int64_t *ret_at, struct error *err);
 enum status log_kafka_abort(struct log *l, struct error *err);
+
+/* slot.c: whether the name of this instance is still ours in the group (txn_claim_fn). */
+enum status slot_is_ours(void *log_kafka, struct error *err);
 
 #endif

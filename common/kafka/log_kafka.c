@@ -585,6 +585,8 @@ enum status log_kafka_open(const struct pipeline *p, const struct stage_def *def
         s = outbox_new(k->brokers, p, &k->outbox, err);
     if (s == OK && k->n_inputs > 0)
         s = open_consumer(k, err);
+    if (s == OK && k->n_inputs > 0)
+        txn_claim(k->txn, slot_is_ours, k);
     if (s != OK) {
         lk_close(&k->log);
         return err->status = ERR_FATAL;

@@ -186,7 +186,7 @@ static enum status learn(struct log_kafka *k, const struct log_position *at, siz
         log_info("commit_learned", "group=%s outcome=not_committed", k->group);
         return err_set(err, ERR_RETRY, "a commit of %s did not come through", k->group);
     }
-    return err_set(err, n == 0 ? ERR_FATAL : ERR_RETRY, "the outcome of a commit of %s is not known: restore", k->group);
+    return err_set(err, k->n_inputs == 0 ? ERR_FATAL : ERR_RETRY, "the outcome of a commit of %s is not known: restore", k->group);
 }
 
 enum status log_kafka_abort(struct log *l, struct error *err)
@@ -275,6 +275,8 @@ enum status log_kafka_commit(struct log *l, const struct log_position *at, size_
         remember(k, at, n);
         return OK;
     }
+    if (txn_is_spent(k->txn))
+        return s; /* what was under way may still be: nothing is to be learned yet */
     if (outcome == TXN_UNKNOWN && s == ERR_RETRY)
         s = learn(k, at, n, ret_unmoved, err);
     else

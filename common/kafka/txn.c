@@ -20,6 +20,9 @@ struct txn {
     bool open;
     bool doomed; /* a put failed: the transaction can only be aborted */
     int64_t since_ms; /* when its offsets or its end were asked for first; 0: not yet */
+    bool spent;  /* the producer is not to be used any more: an abort takes a new one */
+    txn_claim_fn *claim;
+    void *claim_ctx;
 };
 
 /* Ends whatever the id's former producer left open, and takes its place. */
@@ -45,7 +48,7 @@ static enum status init(struct txn *t, int deadline_ms, struct error *err)
         if (log_every_ms(&said, 60000))
             log_warn("broker_away", "brokers=%s id=%s reason=\"%s\"", t->p.brokers, t->id, rd_kafka_error_string(e));
     }
-    t->p.lost = false;
+    t->p.lost = t->spent = false;
     return OK;
 }
 
@@ -57,8 +60,11 @@ static enum status open_producer(struct txn *t, struct error *err)
 
 static enum status renew(struct txn *t, const char *why, struct error *err)
 {
-    enum status s;
+    enum status s = t->claim ? t->claim(t->claim_ctx, err) : OK;
 
+    t->spent = true;
+    if (s != OK)
+        return s;
     log_warn("producer_renewed", "id=%s reason=\"%s\"", t->id, why);
     producer_close(&t->p);
     if (FAIL("txn.in_renew", err) != OK)
@@ -92,11 +98,22 @@ void txn_free(struct txn *t)
 
     if (t == NULL)
         return;
-    if (t->open)
+    if (t->open && !t->spent)
         (void)txn_abort(t, &ignored);
     producer_done(&t->p);
     free(t->id);
     free(t);
+}
+
+void txn_claim(struct txn *t, txn_claim_fn *claim, void *ctx)
+{
+    t->claim = claim;
+    t->claim_ctx = ctx;
+}
+
+bool txn_is_spent(const struct txn *t)
+{
+    return t->spent;
 }
 
 bool txn_is_open(const struct txn *t)
@@ -120,6 +137,14 @@ void txn_poll(struct txn *t)
     producer_poll(&t->p);
 }
 
+/* What librdkafka calls fatal: a fenced producer, or one that it has lost track of. */
+static enum status fatal(struct txn *t, const char *what, const char *why, struct error *err)
+{
+    t->spent = t->claim != NULL;
+    return err_set(err, t->spent ? ERR_RETRY : ERR_FATAL,
+                   "%s as %s: %s: another instance took its place, or the transaction timed out", what, t->id, why);
+}
+
 /* What a failed call of the transaction API means for the caller; the transaction is not yet aborted. */
 static enum status judge(struct txn *t, const rd_kafka_error_t *e, const char *what, struct error *err)
 {
@@ -131,8 +156,7 @@ static enum status judge(struct txn *t, const rd_kafka_error_t *e, const char *w
         return conf_explain(err, t->p.code, t->p.brokers, strncmp(why, "Failed to add", 13) == 0 ? why : rd_kafka_error_string(e));
     }
     if (rd_kafka_error_is_fatal(e))
-        return err_set(err, ERR_FATAL, "%s as %s: %s: another instance took its place, or the transaction timed out",
-                       what, t->id, rd_kafka_error_string(e));
+        return fatal(t, what, rd_kafka_error_string(e), err);
     if (rd_kafka_error_txn_requires_abort(e) || rd_kafka_error_is_retriable(e))
         return err_set(err, ERR_RETRY, "%s as %s: %s", what, t->id, rd_kafka_error_string(e));
     return err_set(err, ERR_FATAL, "%s as %s: %s", what, t->id, rd_kafka_error_string(e));
@@ -140,12 +164,10 @@ static enum status judge(struct txn *t, const rd_kafka_error_t *e, const char *w
 
 static enum status begin(struct txn *t, struct error *err)
 {
-    enum status s;
-
+    if (t->doomed || t->spent)
+        return err_set(err, ERR_RETRY, "the transaction of %s must be aborted first", t->id);
     if (t->open)
-        return t->doomed ? err_set(err, ERR_RETRY, "the transaction of %s must be aborted first", t->id) : OK;
-    if (t->p.client == NULL && (s = renew(t, "the former could not be used", err)) != OK)
-        return s;
+        return OK;
     producer_clear(&t->p);
     {
         AUTO(kerror) e = rd_kafka_begin_transaction(t->p.client);
@@ -171,6 +193,11 @@ enum status txn_put_with(struct txn *t, const struct log_put *put, size_t number
     if (s == OK) {
         s = producer_put(&t->p, put, number, header, value, err);
         t->doomed = s != OK && s != ERR_RECORD;
+        if (s == ERR_FATAL && rd_kafka_fatal_error(t->p.client, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            struct error e = *err;
+
+            s = fatal(t, "write", e.text, err);
+        }
     }
     return s;
 }
@@ -219,6 +246,8 @@ enum status txn_abort(struct txn *t, struct error *err)
     bool unknown;
 
     t->doomed = false;
+    if (t->spent)
+        return renew(t, "it is of no use any more, and the id is ours", err);
     if (!t->open)
         return OK;
     t->open = false;
@@ -226,23 +255,25 @@ enum status txn_abort(struct txn *t, struct error *err)
     {
         AUTO(kerror) e = end(t, rd_kafka_abort_transaction, &unknown);
 
-        if (e != NULL && rd_kafka_error_is_fatal(e))
-            return judge(t, e, "abort", err);
         if (e == NULL && !unknown)
             return OK;
+        if (e != NULL && rd_kafka_error_is_fatal(e) && judge(t, e, "abort", err) == ERR_FATAL)
+            return ERR_FATAL;
         /* whether or not it came through: a new producer's init ends it */
         return renew(t, e == NULL ? "an abort was slow or lost its coordinator" : rd_kafka_error_string(e), err);
     }
 }
 
 /* After a failure: the transaction is aborted, err keeps the first cause unless the abort is worse. */
-static enum status give_up(struct txn *t, enum status s, struct error *err)
+static enum status give_up(struct txn *t, enum status s, enum txn_outcome *ret_outcome, struct error *err)
 {
     struct error worse;
     rd_kafka_resp_err_t code = t->p.code;
     enum status then = OK;
 
-    (void)rd_kafka_poll(t->p.client, 0); /* what failed may be a refused record's doing */
+    if (t->spent)
+        *ret_outcome = TXN_UNKNOWN;
+    producer_poll(&t->p); /* what failed may be a refused record's doing */
     if (t->p.refused != RD_KAFKA_RESP_ERR_NO_ERROR && producer_is_refusal(t->p.refused)) {
         code = t->p.refused;
         s = producer_refusal(&t->p, t->p.refused, t->p.refused_topic, err);
@@ -268,26 +299,26 @@ enum status txn_commit(struct txn *t, const rd_kafka_topic_partition_list_t *off
 
     *ret_outcome = TXN_ABORTED;
     if (t->doomed)
-        return give_up(t, err_set(err, ERR_RETRY, "a record of this transaction could not be put"), err);
+        return give_up(t, err_set(err, ERR_RETRY, "a record of this transaction could not be put"), ret_outcome, err);
     s = begin(t, err);
     if (s != OK)
-        return s;
+        return give_up(t, s, ret_outcome, err);
     if (FAIL("txn.before_offsets", err) != OK)
-        return give_up(t, err->status, err);
+        return give_up(t, err->status, ret_outcome, err);
     if (offsets != NULL && offsets->cnt > 0) {
         AUTO(kerror) e = send_offsets(t, offsets, group);
 
         if (e != NULL)
-            return give_up(t, judge(t, e, "send the input offsets", err), err);
+            return give_up(t, judge(t, e, "send the input offsets", err), ret_outcome, err);
     }
     if (FAIL("txn.after_offsets", err) != OK)
-        return give_up(t, err->status, err);
+        return give_up(t, err->status, ret_outcome, err);
     /* What waits behind a refused record is not sent any more, and a commit would wait for it until it times out. */
     (void)producer_settle(&t->p);
     if (t->p.refused != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return give_up(t, err_set(err, ERR_RETRY, "a record of this transaction was not taken"), err);
+        return give_up(t, err_set(err, ERR_RETRY, "a record of this transaction was not taken"), ret_outcome, err);
     if (FAIL("txn.before_commit", err) != OK)
-        return give_up(t, err->status, err);
+        return give_up(t, err->status, ret_outcome, err);
     {
         AUTO(kerror) e = end(t, rd_kafka_commit_transaction, &unknown);
 
@@ -298,9 +329,9 @@ enum status txn_commit(struct txn *t, const rd_kafka_topic_partition_list_t *off
             return OK;
         }
         if (e != NULL && (rd_kafka_error_is_fatal(e) || rd_kafka_error_txn_requires_abort(e)))
-            return give_up(t, judge(t, e, "commit", err), err);
+            return give_up(t, judge(t, e, "commit", err), ret_outcome, err);
         if (e != NULL && !unknown)
-            return give_up(t, judge(t, e, "commit", err), err);
+            return give_up(t, judge(t, e, "commit", err), ret_outcome, err);
         *ret_outcome = e == NULL ? TXN_COMMITTED : TXN_UNKNOWN;
         s = renew(t, e == NULL ? "a commit was slow or lost its coordinator" : rd_kafka_error_string(e), err);
     }

@@ -2,12 +2,15 @@
 /*
  * txn: one transactional producer: records, input offsets, one outcome.
  *
- * Outcome  TXN_UNKNOWN: a commit timed out, took over 5 s or lost its coordinator. The producer is then a new one whose
+ * Outcome  TXN_UNKNOWN: a commit timed out, was fenced, took over 5 s or lost its coordinator. The producer is then a new one whose
  *          init_transactions has ended whatever was in flight (librdkafka may repeat an EndTxn that would end a
  *          later transaction), so what is committed now stays so: read the committed offsets to learn it.
  * Size     a broker refuses a batch as too large, and with it the transaction (producer.h).
- * Errors   ERR_RETRY: aborted, put it all again. ERR_RECORD: larger than message.max.bytes, not put. ERR_FATAL: fenced,
- *          refused by the broker, or not to be healed here.
+ * Fenced   the broker ended a transaction that lasted too long, or another process took the id: a producer cannot tell which.
+ *          With a claim the next abort asks it and takes a new producer (a commit's outcome is TXN_UNKNOWN then); without one
+ *          it is ERR_FATAL.
+ * Errors   ERR_RETRY: aborted, put it all again. ERR_RECORD: larger than message.max.bytes, not put. ERR_FATAL: another has
+ *          the id, refused by the broker, or not to be healed here.
  * Threads  one.
  */
 #ifndef KAFKA_TXN_H
@@ -23,7 +26,13 @@ enum status txn_new(const char *brokers, const struct pipeline *p, const char *i
                     struct error *err);
 void txn_free(struct txn *t); /* aborts what is open */
 
+/* Whether the id is still ours to take a new producer for: OK; ERR_RETRY: not known now; ERR_FATAL: another has it. */
+typedef enum status txn_claim_fn(void *ctx, struct error *err);
+void txn_claim(struct txn *t, txn_claim_fn *claim, void *ctx);
+
 bool txn_is_open(const struct txn *t);
+/* No new producer could be taken yet: only an abort may follow. */
+bool txn_is_spent(const struct txn *t);
 /* Begins a transaction when none is open. Blocks while the queue is full. number: what txn_refused will name it by. */
 enum status txn_put(struct txn *t, const struct log_put *put, size_t number, struct error *err);
 /* The same with one header more. */
