@@ -78,10 +78,11 @@ $(CHAINS:=.passed): $(O)/%.passed: % $(BINS) $(wildcard test/reference/* pipelin
 
 check: ; @test/check ## every test, a real Kafka included; ends with `N passed, N failed`
 lint: all ; @test/lint ## rules that no compiler checks
-integration: all tests ; @test/check integration $(TEST) ## what needs a real Kafka; TEST=name runs one
+faultable: ; +@$(MAKE) MODE=fault all # the workers with fail points, for test/fault
+integration: all tests faultable ; @test/check integration $(TEST) ## what needs a real Kafka; TEST=name runs one
 sim: $(SIM) ; @$(SIM) --schedules $(or $(SCHEDULES),20000) --seed $(or $(SEED),1) ## simulated faults: SCHEDULES=n SEED=n
 mutants: $(SIM) ; @O="$(O)" CC="$(CC)" CFLAGS="$(CFLAGS)" LINK="$(OPT_$(MODE)) $(LDFLAGS)" LIBS="$(OTHER_LIBS)" test/sim/mutate $(MUTANT) ## the same without one safeguard after the other: MUTANT=name
-bench: all $(BENCHES) $(TOOLS) ; @test/run_bench $(BENCH) ## print figures; BENCH=name runs one program
+bench: all $(BENCHES) $(TOOLS) faultable ; @test/run_bench $(BENCH) ## print figures; BENCH=name runs one program
 demo: ; @deploy/demo ## the fraud pipeline on this machine; KEEP=1 leaves it running
 kafka: ; @deploy/local/kafka start ## a real Kafka on this machine; prints its address
 kafka-stop: ; @deploy/local/kafka stop ## stop it
@@ -114,6 +115,6 @@ include $(DEPS)/deps.mk
 endif
 $(DEPS)/deps.mk: deploy/deps deploy/deps.lock ; @deploy/deps
 
-.PHONY: all tests test check lint integration sim mutants bench demo kafka kafka-stop deps sbom asan tsan valgrind fuzz fuzzers clean help
+.PHONY: all tests test check lint faultable integration sim mutants bench demo kafka kafka-stop deps sbom asan tsan valgrind fuzz fuzzers clean help
 .DEFAULT_GOAL := all
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

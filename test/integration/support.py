@@ -104,8 +104,8 @@ class Reading:
     """Reads topics from their beginnings, committed records only; more() goes on where it was."""
 
     def __init__(self, *topics):
-        self.rows = {t: [] for t in topics}  # (key, value, partition, offset, headers)
-        self.ended = set()
+        self.rows = {t: [] for t in topics}  # (key, value, partition, offset, headers, append time in ms)
+        self.ended = {}  # partitions at whose end it is: that end
         self.consumer = Consumer({"bootstrap.servers": BROKERS, "group.id": "test", "isolation.level": "read_committed",
                                   "enable.partition.eof": True, "enable.auto.commit": False, "log_level": 0,
                                   "fetch.wait.max.ms": 50})
@@ -118,11 +118,12 @@ class Reading:
             at = (m.topic(), m.partition())
             if m.error():
                 assert m.error().code() == KafkaError._PARTITION_EOF, m.error()
-                self.ended.add(at)
+                self.ended[at] = m.offset()
                 continue
-            self.ended.discard(at)
+            self.ended.pop(at, None)
             if m.value() is not None:  # else a mark
-                self.rows[m.topic()].append((m.key(), m.value(), m.partition(), m.offset(), m.headers() or []))
+                self.rows[m.topic()].append((m.key(), m.value(), m.partition(), m.offset(), m.headers() or [],
+                                             m.timestamp()[1]))
         return self
 
     def until(self, what, enough, seconds=WAIT_S):
@@ -215,8 +216,8 @@ class Pipeline:
         return subprocess.run([f"{BIN}/{args[0]}", *args[1:]], env=self.env, capture_output=True, text=True,
                               timeout=seconds, cwd=self.folder, **kwargs)
 
-    def start(self, *args, log=None):
-        process = subprocess.Popen([f"{BIN}/{args[0]}", *args[1:]], env=self.env, cwd=self.folder,
+    def start(self, *args, log=None, folder=BIN, **env):
+        process = subprocess.Popen([f"{folder}/{args[0]}", *args[1:]], env={**self.env, **env}, cwd=self.folder,
                                    stdout=subprocess.DEVNULL, stderr=open(f"{self.folder}/{log or args[0]}.log", "a"))
         self.started.append(process)
         return process

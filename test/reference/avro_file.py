@@ -1,6 +1,6 @@
 """Avro container files (codec null) in plain Python: an independent reader for the tests, with no dependency.
 
-records(path) gives each record as a dict; blocks(path) the file's parts as bytes; body(schema, bytes) one body. Avro specification 1.11.
+records(path) gives each record as a dict; blocks(path) the file's parts as bytes, bodies(path) its records as bytes; body(schema, bytes) one body. Avro specification 1.11.
 """
 import json
 import struct
@@ -103,23 +103,32 @@ def compile_schema(s, named, space=""):
     return named_type
 
 
-def records(path):
+def bodies(path):
+    """(schema, number of records, their bodies one behind the other) of each block."""
     with open(path, "rb") as f:
         b = f.read()
     assert b[:4] == b"Obj\x01", path
     meta, at = compile_schema({"type": "map", "values": "bytes"}, {})(b, 4)
     assert meta.get("avro.codec", b"null") == b"null", path
-    read = compile_schema(json.loads(meta["avro.schema"]), {})
+    schema = json.loads(meta["avro.schema"])
     sync, at = b[at:at + 16], at + 16
     while at < len(b):
         n, at = long(b, at)
         size, at = long(b, at)
-        end = at + size
+        yield schema, n, b[at:at + size]
+        at += size
+        assert b[at:at + 16] == sync, f"{path}: block that ends at {at}"
+        at += 16
+
+
+def records(path):
+    read = None
+    for schema, n, b in bodies(path):
+        read, at = read or compile_schema(schema, {}), 0
         for _ in range(n):
             r, at = read(b, at)
             yield r
-        assert at == end and b[at:at + 16] == sync, f"{path}: block that ends at {at}"
-        at += 16
+        assert at == len(b), f"{path}: a block of {len(b)} bytes, whose records end at {at}"
 
 
 def blocks(path):
