@@ -34,6 +34,7 @@ struct log_kafka {
     rd_kafka_t *consumer;
     rd_kafka_t *asker; /* questions that the consumer cannot answer while it waits for its group */
     rd_kafka_queue_t *queue;
+    char member[256]; /* what the group called us when it last gave us an assignment; librdkafka forgets it before it joins again */
     struct txn *txn;
     struct outbox *outbox; /* at least once: where outputs go; NULL: into the transaction */
     rd_kafka_consumer_group_metadata_t *first_group; /* for the mutant without M_GENERATION_NOW alone */
@@ -65,5 +66,6 @@ enum status log_kafka_abort(struct log *l, struct error *err);
 
 /* slot.c: whether the name of this instance is still ours in the group (txn_claim_fn). */
 enum status slot_is_ours(void *log_kafka, struct error *err);
+void slot_joined(struct log_kafka *k);
 
 #endif

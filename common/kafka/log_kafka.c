@@ -94,6 +94,7 @@ static void on_rebalance(rd_kafka_t *consumer, rd_kafka_resp_err_t code, rd_kafk
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !k->closing) {
         AUTO(tplist) none = rd_kafka_topic_partition_list_new(0);
 
+        slot_joined(k);
         take_assignment(k, list);
         (void)rd_kafka_assign(consumer, none); /* lanes are assigned as the loop says where they begin */
     } else if (code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS && !k->closing && !rd_kafka_assignment_lost(consumer)) {

@@ -14,6 +14,14 @@ static struct log_kafka *of(struct log *l)
     return (struct log_kafka *)l;
 }
 
+/* The coordinator moves, or has just started. */
+static bool is_passing(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT || code == RD_KAFKA_RESP_ERR__WAIT_COORD ||
+           code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR || code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
+           code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
+}
+
 /* Offset and metadata as the group's coordinator has them now, pending transactions decided first. */
 static enum status ask_committed(struct log_kafka *k, rd_kafka_topic_partition_list_t *list, struct error *err)
 {
@@ -25,15 +33,13 @@ static enum status ask_committed(struct log_kafka *k, rd_kafka_topic_partition_l
         code = rd_kafka_committed(k->consumer, list, LANES_CALL_MS);
         for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
             code = list->elems[i].err;
-    } while ((code == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT || code == RD_KAFKA_RESP_ERR__TRANSPORT ||
-              code == RD_KAFKA_RESP_ERR__TIMED_OUT || code == RD_KAFKA_RESP_ERR__WAIT_COORD ||
-              code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR || code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
-              code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS) &&
+    } while ((is_passing(code) || code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR__TIMED_OUT) &&
              clock_mono_ms() < deadline);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return OK;
     snprintf(what, sizeof(what), "committed offsets of group %s", k->group);
-    return conf_explain(err, code, k->brokers, what);
+    (void)conf_explain(err, code, k->brokers, what);
+    return err->status = is_passing(code) ? ERR_RETRY : err->status;
 }
 
 static void copy_metadata(char ret[64], const rd_kafka_topic_partition_t *tp)

@@ -14,7 +14,7 @@
 #include "kafka/kafka.h"
 #include "kafka/lanes.h"
 
-#define JOIN_MS 5000 /* joining again, the group may know our new member id before we do */
+#define JOIN_MS 20000 /* joining again, the group may know our new member id before we do */
 #define LOOK_MS 100
 
 enum holder { NOBODY, OURSELVES, ANOTHER };
@@ -57,9 +57,19 @@ static enum status ask(struct log_kafka *k, enum holder *ret_holder, struct erro
     }
     member_of(groups[0], k->id, member);
     ours = rd_kafka_memberid(k->consumer);
-    *ret_holder = member[0] == '\0' ? NOBODY : ours && strcmp(ours, member) == 0 ? OURSELVES : ANOTHER;
+    *ret_holder = member[0] == '\0'                                                       ? NOBODY
+                  : (ours && strcmp(ours, member) == 0) || strcmp(k->member, member) == 0 ? OURSELVES
+                                                                                         : ANOTHER;
     free(ours);
     return OK;
+}
+
+void slot_joined(struct log_kafka *k)
+{
+    char *ours = rd_kafka_memberid(k->consumer);
+
+    snprintf(k->member, sizeof(k->member), "%s", ours ? ours : "");
+    free(ours);
 }
 
 enum status slot_is_ours(void *log_kafka, struct error *err)

@@ -12,7 +12,7 @@
 #include "base/mutant.h"
 
 #define SLOW_MS 5000      /* beyond it a late request may still be on its way */
-#define RENEW_MS 90000    /* a broker may be away that long before we let the orchestrator restart us */
+#define RENEW_MS 30000    /* then the loop says what it waits for, and asks again */
 
 struct txn {
     struct producer p;
@@ -24,6 +24,13 @@ struct txn {
     txn_claim_fn *claim;
     void *claim_ctx;
 };
+
+/* The coordinator moves, has just started, or still ends the former transaction. */
+static bool is_passing(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS || code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR ||
+           code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
+}
 
 /* Ends whatever the id's former producer left open, and takes its place. */
 static enum status init(struct txn *t, int deadline_ms, struct error *err)
@@ -43,6 +50,8 @@ static enum status init(struct txn *t, int deadline_ms, struct error *err)
         if (rd_kafka_error_is_fatal(e) || !rd_kafka_error_is_retriable(e) || clock_mono_ms() >= deadline) {
             enum status s = conf_explain(err, t->p.code, t->p.brokers, what);
 
+            if (t->claim && (s == ERR_RETRY || is_passing(t->p.code)))
+                return err->status = ERR_RETRY; /* the loop waits, as for any broker that is away */
             return s == ERR_RETRY ? (err->status = ERR_FATAL) : s;
         }
         if (log_every_ms(&said, 60000))
