@@ -31,7 +31,10 @@ enum mutant {
     M_IDLE_PASSED,        /* nobody waits for an idle channel */
     M_IDLE_BEHIND,        /* a channel rests behind its pending records, not before them */
     M_AT_PENDING,         /* a checkpoint's `at` of a channel leaves out what is pending */
-    M_CHANNEL_WAITED      /* a channel that is not idle is waited for */
+    M_CHANNEL_WAITED,     /* a channel that is not idle is waited for */
+    M_OUTPUTS_FIRST,      /* at least once, outputs are safe before what reflects them */
+    M_REPEATS_DROPPED,    /* what has come before is dropped */
+    M_REPEATS_ASLEEP      /* and wakes no idle channel */
 };
 
 #ifdef MUTANT

@@ -16,7 +16,7 @@ struct task *task_new(const struct stage *s, int id)
     t->state = state_new((size_t)1 << 32);
     for (size_t i = 0; i < s->n_inputs; i++) {
         merge_init(&t->inputs[i].merge, s->inputs[i].marked ? s->inputs[i].tasks : 1);
-        t->inputs[i].merge.repeats = s->inputs[i].repeats;
+        t->inputs[i].merge.repeats = s->inputs[i].repeats && SAFE(M_REPEATS_ASLEEP);
         t->inputs[i].merge.unordered = !s->inputs[i].outside && !s->inputs[i].marked;
         t->inputs[i].committed = -1;
         t->inputs[i].committed_at = INT64_MIN;
@@ -154,7 +154,8 @@ static bool is_repeat(const struct task *t, struct task_input *in, const struct 
 {
     if (p->origin.channel < 0)
         return false;
-    return taken_before && !t->anew ? dropped_has(&in->dropped, p->rec.offset) : !origins_pass(&in->origins, &p->origin);
+    return (taken_before && !t->anew ? dropped_has(&in->dropped, p->rec.offset) : !origins_pass(&in->origins, &p->origin)) &&
+           SAFE(M_REPEATS_DROPPED);
 }
 
 bool task_take(struct stage *s, struct task *t, int input, struct pending *ret)

@@ -284,6 +284,8 @@ rd_kafka_error_t *rd_kafka_send_offsets_to_transaction(rd_kafka_t *rk, const rd_
     struct request r = {.handle = handle_offsets, .pid = rk->pid, .epoch = rk->epoch, .offsets = offsets};
     rd_kafka_resp_err_t code;
 
+    if (rk->phase == PHASE_IN && jitter_below(2)) /* librdkafka's thread may be quicker than this call */
+        send_queue(rk);
     if (rk->phase != PHASE_IN)
         return refused(rk);
     for (int t = 0; t < TOPICS_MAX; t++)

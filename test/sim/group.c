@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "test/sim/broker.h"
+#include "test/sim/sim.h"
 
 int group_of(struct broker *b, const char *name)
 {
@@ -86,8 +87,10 @@ void group_expire(struct broker *b)
 {
     for (size_t i = 0; i < b->n_groups; i++)
         for (size_t m = 0; m < b->groups[i].n_members; m++)
-            if (b->now_us - b->groups[i].members[m].heard_us > b->groups[i].members[m].session_us)
+            if (b->now_us - b->groups[i].members[m].heard_us > b->groups[i].members[m].session_us) {
+                story("the session of %s is over", b->groups[i].members[m].instance);
                 remove_member(b, &b->groups[i], &b->groups[i].members[m--]);
+            }
 }
 
 void group_kick(struct broker *b, int group, const char *instance)

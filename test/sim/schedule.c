@@ -56,8 +56,10 @@ static void draw_pair(struct rand *r, int counts[STAGES_MAX][N_STEPS], struct sc
         int how, then_how, far; /* -1: any */
     } pairs[] = {
         /* a dead writer's open transaction, its heir dies too: restore behind it */
-        {FAULT_KILL, FAULT_KILL, STEP_OFFSETS, STEP_TAKE, 3, 0, 64},
-        {FAULT_KILL, FAULT_KILL, STEP_COMMIT, STEP_COMMIT, 3, 0, 2},
+        {FAULT_KILL, FAULT_KILL_AFTER, STEP_OFFSETS, STEP_COMMIT, 3, 0, 6},
+        {FAULT_KILL, FAULT_KILL_AFTER, STEP_COMMIT, STEP_COMMIT, 3, 0, 6},
+        /* stopped while it restores, it says late what its successor has long said better */
+        {FAULT_ZOMBIE, FAULT_STOP, STEP_ENDS, STEP_CLOSE, -1, 0, 1},
         /* a late end or late offsets meet the next transaction, and that is not finished */
         {FAULT_LATE, FAULT_KILL, STEP_COMMIT, STEP_SEND, -1, -1, 32},
         {FAULT_LATE, FAULT_KILL, STEP_COMMIT, STEP_OFFSETS, -1, -1, 3},
@@ -76,6 +78,11 @@ static void draw_pair(struct rand *r, int counts[STAGES_MAX][N_STEPS], struct sc
                                 .nth = 1 + (int)rand_below(r, (uint64_t)pairs[i].far),
                                 .how = pairs[i].then_how < 0 ? then : pairs[i].then_how};
     s->n_items = s->n_items < 2 ? 2 : s->n_items;
+    if (pairs[i].first == FAULT_KILL) { /* an heir, and nobody who ends the transaction meanwhile */
+        s->slots[stage] = 2;
+        s->lazy_sweep = true;
+    }
+    s->at_least_once |= pairs[i].first == FAULT_ZOMBIE;
 }
 
 void schedule_draw(uint64_t seed, int counts[STAGES_MAX][N_STEPS], struct schedule *ret)
