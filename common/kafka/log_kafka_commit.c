@@ -9,6 +9,8 @@
 #include "base/mutant.h"
 #include "kafka/lanes.h"
 
+#define OTHERS_MS 100
+
 static struct log_kafka *of(struct log *l)
 {
     return (struct log_kafka *)l;
@@ -22,6 +24,22 @@ static bool is_passing(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
 }
 
+static rd_kafka_resp_err_t ask_once(struct log_kafka *k, rd_kafka_topic_partition_list_t *list, int timeout_ms)
+{
+    /* isolation.level read_committed makes it ask for stable offsets */
+    rd_kafka_resp_err_t code = rd_kafka_committed(k->consumer, list, timeout_ms);
+
+    for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
+        code = list->elems[i].err;
+    return code;
+}
+
+/* Later there is an answer. */
+static bool is_for_now(rd_kafka_resp_err_t code)
+{
+    return is_passing(code) || code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR__TIMED_OUT;
+}
+
 /* Offset and metadata as the group's coordinator has them now, pending transactions decided first. */
 static enum status ask_committed(struct log_kafka *k, rd_kafka_topic_partition_list_t *list, struct error *err)
 {
@@ -29,12 +47,9 @@ static enum status ask_committed(struct log_kafka *k, rd_kafka_topic_partition_l
     rd_kafka_resp_err_t code;
     char what[300];
 
-    do { /* isolation.level read_committed makes it ask for stable offsets */
-        code = rd_kafka_committed(k->consumer, list, LANES_CALL_MS);
-        for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
-            code = list->elems[i].err;
-    } while ((is_passing(code) || code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR__TIMED_OUT) &&
-             clock_mono_ms() < deadline);
+    do
+        code = ask_once(k, list, LANES_CALL_MS);
+    while (is_for_now(code) && clock_mono_ms() < deadline);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return OK;
     snprintf(what, sizeof(what), "committed offsets of group %s", k->group);
@@ -101,8 +116,9 @@ enum status log_kafka_others(struct log *l, int64_t *ret_at, struct error *err)
         for (int p = 0; p < n; p++)
             rd_kafka_topic_partition_list_add(list, k->inputs[i].topic->broker_name, p);
         s = conf_ends(k->asker, k->brokers, k->inputs[i].topic->broker_name, partitions, (size_t)n, ends, err);
-        if (s == OK)
-            s = ask_committed(k, list, err);
+        /* Who waits here serves no rebalance, and a dead instance's offsets are undecided for long: what was heard last will do. */
+        if (s == OK && is_for_now(ask_once(k, list, OTHERS_MS)))
+            goto done;
         for (int j = 0; j < list->cnt && s == OK; j++) {
             int p = list->elems[j].partition;
             int64_t own;
@@ -118,6 +134,7 @@ enum status log_kafka_others(struct log *l, int64_t *ret_at, struct error *err)
     for (int p = 0; p < n; p++)
         if (!k->inputs[0].lanes[p].assigned && left[p] && at[p] < *ret_at)
             *ret_at = at[p];
+done:
     free(at);
     free(ends);
     free(partitions);
@@ -257,7 +274,7 @@ enum status log_kafka_commit(struct log *l, const struct log_position *at, size_
     *ret_unmoved = false;
     if (k->stale)
         return refuse(k, "its assignment has gone", err);
-    if (k->outbox && deliver(k, ret_unmoved, err) != OK)
+    if (k->outbox && SAFE(M_OUTPUTS_FIRST) && deliver(k, ret_unmoved, err) != OK)
         return err->status;
     k->n_put = 0;
     if (n == 0 && !txn_is_open(k->txn))
@@ -279,7 +296,7 @@ enum status log_kafka_commit(struct log *l, const struct log_position *at, size_
         s = txn_commit(k->txn, list, group, &outcome, err);
     if (s == OK) {
         remember(k, at, n);
-        return OK;
+        return SAFE(M_OUTPUTS_FIRST) || k->outbox == NULL ? OK : deliver(k, ret_unmoved, err);
     }
     if (txn_is_spent(k->txn))
         return s; /* what was under way may still be: nothing is to be learned yet */
