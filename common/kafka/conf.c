@@ -151,7 +151,7 @@ void conf_stage(struct conf *c, enum conf_kind kind)
         {"fetch.wait.max.ms", "100"},
     };
     static const struct setting producer[] = {
-        {"linger.ms", "1"},
+        {"linger.ms", "20"}, /* a commit flushes, and before it nobody sees them; at 1 each record woke the sending thread */
         {"queue.buffering.max.kbytes", "65536"},
         {"queue.buffering.max.messages", "500000"},
         {"compression.codec", "lz4"},
