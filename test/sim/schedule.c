@@ -110,6 +110,16 @@ void schedule_draw(uint64_t seed, int counts[STAGES_MAX][N_STEPS], struct schedu
     ret->n_items = 1 + rand_below(&r, ITEMS_MAX - 1);
     for (size_t k = 0; k < ret->n_items; k++)
         draw_item(&r, on, counts, &ret->items[k]);
+    /* nothing is aborted, and nobody pauses, before something has failed */
+    for (size_t k = 1; k < ret->n_items; k++)
+        if (ret->items[k].step == STEP_ABORT || ret->items[k].step == STEP_NAP) {
+            int stage = ret->items[k].stage;
+
+            ret->items[k - 1] = (struct item){.fault = FAULT_ABORTABLE, .stage = stage, .step = STEP_OFFSETS,
+                                              .nth = 1 + (int)rand_below(&r, (uint64_t)counts[stage][STEP_OFFSETS] + 1)};
+            ret->items[k].then = true;
+            ret->items[k].nth = 1;
+        }
     if (rand_below(&r, 4) == 0)
         draw_pair(&r, counts, ret);
 }
