@@ -259,9 +259,10 @@ static void fault_of(struct log_kafka *k, const rd_kafka_message_t *m)
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
         (void)err_set(&k->fault, ERR_FATAL,
-                      "%s/%d: the offset to go on from is gone (retention, or the topic was made anew): the stage's "
-                      "state does not match the topic any more; rebuild it with `millrace replay`",
-                      m->rkt == NULL ? k->group : rd_kafka_topic_name(m->rkt), m->partition);
+                      "%s/%d: the offset to go on from is gone. Where records were deleted before they were taken "
+                      "(retention), give a stage with state one \"epoch\" more, and of one without reset the offsets of "
+                      "group %s (kafka-consumer-groups.sh); where the topic was made anew, make the pipeline under a new name",
+                      m->rkt == NULL ? k->group : rd_kafka_topic_name(m->rkt), m->partition, k->group);
         return;
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
