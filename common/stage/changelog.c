@@ -138,7 +138,7 @@ static const char *set_of(const struct stage *s)
 }
 
 /* What the state is: how far, what the marks have said, of how many tasks, made by which features; of each input its writer's epoch at `low`, and how many
- * records were taken. */
+ * records were taken; how many keys were written. */
 static void put_about(const struct stage *s, const struct task *t, const struct moment *need, char about[ABOUT_CHARS])
 {
     int n = snprintf(about, ABOUT_CHARS, "{\"at\":%" PRId64 ",\"marked\":%" PRId64 ",\"tasks\":%d,\"feature_set\":\"%s\",\"inputs\":[",
@@ -147,7 +147,7 @@ static void put_about(const struct stage *s, const struct task *t, const struct 
     for (size_t i = 0; i < s->n_inputs; i++)
         n += snprintf(about + n, ABOUT_CHARS - (size_t)n, "%s[%d,%" PRId64 "]", i ? "," : "", need->epoch[i],
                       t->inputs[i].n_taken);
-    snprintf(about + n, ABOUT_CHARS - (size_t)n, "]}");
+    snprintf(about + n, ABOUT_CHARS - (size_t)n, "],\"keys\":%zu}", state_n_written(t->state));
 }
 
 enum status changelog_write(struct stage *s, struct task *t, struct error *err)
@@ -178,6 +178,7 @@ struct checkpoint {
     struct positions positions;
     int64_t low[INPUTS_MAX];
     int64_t at, marked_at;
+    int64_t keys; /* -1: one that does not say it */
     int tasks;
     char feature_set[64];
     int64_t taken[INPUTS_MAX];
@@ -250,6 +251,8 @@ static bool get_about(const struct stage *s, struct view data, struct checkpoint
             return false;
         else if (text[n + used] == ',')
             used++;
+    if (sscanf(text + n, "],\"keys\":%" SCNd64, &c->keys) != 1)
+        c->keys = -1;
     return text[n] == ']';
 }
 
@@ -362,9 +365,9 @@ static enum status check_state(const struct restoring *re, const int64_t *taken,
     for (size_t i = 0; i < s->n_inputs; i++)
         if (taken[i] > (re->found ? c->taken[i] : 0))
             return err_set(err, ERR_FATAL, "%s/%d: its state reflects %" PRId64 " records of %s, but %" PRId64 " are committed: "
-                           "records of the changelog were lost (made anew, or truncated); give stage %s \"epoch\": %d: it builds "
-                           "its state anew", s->changelog, task, re->found ? c->taken[i] : 0, s->inputs[i].topic->broker_name,
-                           taken[i], s->def->name, epoch + 1);
+                           "records of the changelog were lost (made anew, or truncated), and what was put out cannot be told any "
+                           "more; make the pipeline under a new name, with topics of its own", s->changelog, task,
+                           re->found ? c->taken[i] : 0, s->inputs[i].topic->broker_name, taken[i]);
     if (!re->found)
         return OK;
     if (c->tasks != s->n_tasks_all)
@@ -378,6 +381,10 @@ static enum status check_state(const struct restoring *re, const int64_t *taken,
         return err_set(err, ERR_FATAL, "%s/%d: its state was made by the features %s, the pipeline file has others (%s): take the "
                        "former back, or give stage %s \"epoch\": %d: it builds its state anew", s->changelog, task, c->feature_set,
                        set_of(s), s->def->name, epoch + 1);
+    if (c->epoch == epoch && c->keys >= 0 && (int64_t)state_n_keys(re->task->state) != c->keys)
+        return err_set(err, ERR_FATAL, "%s/%d: it has %zu keys, %" PRId64 " were written: records of the changelog were lost "
+                       "(deleted, or truncated); give stage %s \"epoch\": %d: it builds its state anew", s->changelog, task,
+                       state_n_keys(re->task->state), c->keys, s->def->name, epoch + 1);
     return OK;
 }
 

@@ -18,7 +18,7 @@ struct state {
     uint64_t hash_key[2];
     struct slot *slots; /* open addressing, power of two, at most 3/4 full */
     size_t n_slots;
-    size_t n_keys;
+    size_t n_keys, n_written;
     size_t used_bytes;
     size_t limit_bytes;
     struct entry *dirty_first, *dirty_last;
@@ -166,6 +166,12 @@ static void clean_first(struct state *s)
     s->chunk_next = 0;
 }
 
+static void set_written(struct state *s, struct entry *e)
+{
+    s->n_written += !e->is_written;
+    e->is_written = true;
+}
+
 /* Chunk 0 goes with every change: it has the size that tells a reader how many chunks are valid. */
 bool state_next_chunk(struct state *s, struct state_chunk *ret_chunk)
 {
@@ -179,6 +185,7 @@ bool state_next_chunk(struct state *s, struct state_chunk *ret_chunk)
 
             if (c != 0 && !(e->dirty[bit_of(c) / 64] >> (bit_of(c) % 64) & 1))
                 continue;
+            set_written(s, e);
             *ret_chunk = (struct state_chunk){e, c, n, view_of(e->value + from, size), false};
             s->chunk_next = c + 1;
             for (c++; c < n; c++)
@@ -217,12 +224,18 @@ enum status state_restore(struct state *s, struct view key, uint32_t index, uint
         memcpy(e->value + from, chunk.data, chunk.n);
     if (reflects > e->reflects)
         e->reflects = reflects;
+    set_written(s, e);
     return OK;
 }
 
 size_t state_n_keys(const struct state *s)
 {
     return s->n_keys;
+}
+
+size_t state_n_written(const struct state *s)
+{
+    return s->n_written;
 }
 
 size_t state_bytes(const struct state *s)

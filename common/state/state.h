@@ -31,7 +31,7 @@ struct entry {
     uint64_t dirty[2];      /* chunk i of the first 127; bit 127: everything */
     int64_t since;
     struct entry *dirty_next;
-    bool is_dirty;
+    bool is_dirty, is_written;
 };
 
 struct state *state_new(size_t limit_bytes);
@@ -61,6 +61,7 @@ enum status state_restore(struct state *s, struct view key, uint32_t index, uint
                           uint32_t reflects, struct error *err);
 
 size_t state_n_keys(const struct state *s);
+size_t state_n_written(const struct state *s); /* keys that state_next_chunk gave or that were restored: a changelog has them */
 size_t state_bytes(const struct state *s);
 
 #endif

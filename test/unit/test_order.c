@@ -56,8 +56,8 @@ struct world {
     size_t got[INPUTS][WORDS_MAX], n_got[INPUTS]; /* words taken, in order */
     struct { int input; size_t word; } all[INPUTS * WORDS_MAX];
     size_t n_all;
-    struct bytes checkpoint_key, checkpoint; /* the last put, and what a commit made of it */
-    struct bytes committed_key, committed;
+    struct bytes key[2], value[2]; /* the checkpoint and the state of the one key: the last put, and what a commit made of it */
+    struct bytes committed_key[2], committed[2];
     struct log_position at[INPUTS];
 };
 
@@ -85,9 +85,9 @@ static enum status put(struct log *l, const struct log_put *p, struct error *err
     struct world *w = (struct world *)l;
 
     (void)err;
-    if (strcmp(p->topic, w->s->changelog) == 0 && p->key.n == 4) {
-        set_bytes(&w->checkpoint_key, p->key);
-        set_bytes(&w->checkpoint, p->value);
+    if (strcmp(p->topic, w->s->changelog) == 0) {
+        set_bytes(&w->key[p->key.n != 4], p->key);
+        set_bytes(&w->value[p->key.n != 4], p->value);
     }
     return OK;
 }
@@ -104,9 +104,13 @@ static enum status restore(struct log *l, const char *topic, int partition, log_
     struct world *w = (struct world *)l;
 
     (void)topic, (void)partition;
-    if (w->committed.n == 0)
-        return OK;
-    return each(ctx, view_of(w->committed_key.data, w->committed_key.n), view_of(w->committed.data, w->committed.n), err);
+    for (int i = 1; i >= 0; i--) {
+        const struct bytes *key = &w->committed_key[i], *value = &w->committed[i];
+
+        if (value->n && each(ctx, view_of(key->data, key->n), view_of(value->data, value->n), err) != OK)
+            return err->status;
+    }
+    return OK;
 }
 
 static enum status seek(struct log *l, int input, int partition, int64_t offset, struct error *err)
@@ -372,8 +376,10 @@ static void commit(struct world *w, bool all)
     w->s->changelog_bytes = all ? CHANGELOG_BYTES : 0;
     assert_int_equal(changelog_write(w->s, t, &err), OK);
     output_forget(w->s);
-    set_bytes(&w->committed_key, view_of(w->checkpoint_key.data, w->checkpoint_key.n));
-    set_bytes(&w->committed, view_of(w->checkpoint.data, w->checkpoint.n));
+    for (int i = 0; i < 2; i++) {
+        set_bytes(&w->committed_key[i], view_of(w->key[i].data, w->key[i].n));
+        set_bytes(&w->committed[i], view_of(w->value[i].data, w->value[i].n));
+    }
     for (int i = 0; i < INPUTS; i++) {
         int64_t low = task_low(t, (size_t)i);
 
@@ -477,7 +483,10 @@ static void forget_round(struct world *w)
         w->in[i].n = w->in[i].n_order = w->fed[i] = 0;
         w->at[i] = (struct log_position){.input = i, .offset = -1};
     }
-    bytes_clear(&w->committed);
+    for (int i = 0; i < 2; i++) {
+        bytes_clear(&w->value[i]);
+        bytes_clear(&w->committed[i]);
+    }
 }
 
 static void unload(struct world *w)
@@ -485,10 +494,12 @@ static void unload(struct world *w)
     forget_round(w);
     w->s->log = NULL;
     stage_end(w->s);
-    bytes_done(&w->checkpoint_key);
-    bytes_done(&w->checkpoint);
-    bytes_done(&w->committed_key);
-    bytes_done(&w->committed);
+    for (int i = 0; i < 2; i++) {
+        bytes_done(&w->key[i]);
+        bytes_done(&w->value[i]);
+        bytes_done(&w->committed_key[i]);
+        bytes_done(&w->committed[i]);
+    }
 }
 
 static void draw(struct world *w, struct rand *r, bool tidy)
