@@ -308,8 +308,13 @@ static struct stage *incarnate(int stage, int slot)
 {
     static const char *const instances[SLOTS_MAX] = {"0", "1", "2"};
     static struct stage *made[64];
-    struct stage *s = made[n_made] ? made[n_made] : (made[n_made] = xmalloc(sizeof(*s)));
+    struct stage *s;
 
+    if (n_made == ARRAY_LEN(made)) {
+        fail("an instance of %s ends whenever it is started", world_stage_name(stage));
+        return NULL;
+    }
+    s = made[n_made] ? made[n_made] : (made[n_made] = xmalloc(sizeof(*s)));
     n_made++;
     *s = *templates[sim.schedule.at_least_once][stage];
     s->ops = ops_new(&s->metrics);
@@ -463,8 +468,12 @@ int64_t world_tick(void)
     for (int i = 0; i < world_stages(); i++)
         for (int k = 0; k < SLOTS_MAX; k++)
             if (slots[i][k].start_us <= sim.now_us) {
+                struct stage *s = incarnate(i, k);
+
+                if (s == NULL)
+                    return INT64_MAX;
                 slots[i][k].start_us = INT64_MAX;
-                slots[i][k].live = sched_start(incarnate(i, k), i, k);
+                slots[i][k].live = sched_start(s, i, k);
             }
     if (is_quiet()) {
         stable_since_us = sim.now_us;
