@@ -58,6 +58,7 @@ static enum status assign(struct stage *s, const struct log_assignment *a, struc
     loop_drop_tasks(s);
     metrics_add(&s->metrics, METRIC_REBALANCES, 0, 1);
     metrics_set(&s->metrics, METRIC_TASKS, (int64_t)a->n_tasks);
+    metrics_unset(&s->metrics, METRIC_LAG); /* of other tasks; without any it says nothing, and not that all is done */
     s->n_assigned = a->n_tasks;
     s->others_at = a->n_tasks < (size_t)s->n_tasks_all ? INT64_MIN : INT64_MAX;
     s->others_ms = 0;
@@ -293,7 +294,7 @@ static void tell_lag(struct stage *s, int64_t now_ms)
 {
     int64_t lag = 0;
 
-    if (s->log->ops->end == NULL || now_ms - s->lag_told_ms < LAG_EVERY_MS)
+    if (s->log->ops->end == NULL || s->n_tasks == 0 || now_ms - s->lag_told_ms < LAG_EVERY_MS)
         return;
     s->lag_told_ms = now_ms;
     for (size_t i = 0; i < s->n_tasks; i++)

@@ -43,7 +43,7 @@ def publish_plainly(p, topic, name, path):
 def of_kafka(p):
     """{topic: [(partition, offset, key, record)]}"""
     schemas = Schemas()
-    return {t: [(part, offset, key, schemas.decode(value)) for key, value, part, offset, _ in read_all(p.topic(t))]
+    return {t: [(part, offset, key, schemas.decode(value)) for key, value, part, offset, *_ in read_all(p.topic(t))]
             for t in [*KEYS, "dead_letters"]}
 
 
