@@ -229,6 +229,8 @@ int64_t task_input_at(const struct stage *s, const struct task *t, size_t input,
 /* Nothing that the task takes from now on is smaller: `at`, or more where its inputs have nothing smaller any more, by their next
  * records and marks. Else a task with few keys would be waited for as long as its writers are busy. */
 int64_t task_progress(const struct stage *s, const struct task *t, int64_t now_ms);
+/* How far a task that rests is known to be: its `at`, or more where a mark said more of an input. */
+int64_t task_furthest(const struct stage *s, const struct task *t);
 bool task_idle(const struct stage *s, const struct task *t, int64_t now_ms);
 int64_t task_low(const struct task *t, size_t input);
 /* Whether records that were taken before the restore are still to be taken again. */

@@ -267,20 +267,22 @@ static enum status work(struct stage *s, int64_t now_ms, size_t *ret_n, struct e
 
 static void tell_progress(struct stage *s)
 {
-    int64_t at = INT64_MAX, at_max = INT64_MIN;
+    int64_t at = INT64_MAX, furthest = INT64_MIN;
     size_t bytes = 0, keys = 0;
 
     for (size_t i = 0; i < s->n_tasks; i++) {
+        int64_t its = task_furthest(s, s->tasks[i]);
+
         if (!s->tasks[i]->idle && s->tasks[i]->next_at < at)
             at = s->tasks[i]->next_at;
-        at_max = s->tasks[i]->at > at_max ? s->tasks[i]->at : at_max;
+        furthest = its > furthest ? its : furthest;
         bytes += state_bytes(s->tasks[i]->state);
         keys += state_n_keys(s->tasks[i]->state);
     }
     metrics_set(&s->metrics, METRIC_STATE_BYTES, (int64_t)bytes);
     metrics_set(&s->metrics, METRIC_STATE_KEYS, (int64_t)keys);
     if (at == INT64_MAX)
-        at = at_max; /* all are idle: nobody is behind */
+        at = furthest; /* all are idle: nobody is behind */
     if (at == INT64_MIN)
         return;
     metrics_set(&s->metrics, METRIC_EVENT_TIME, at);

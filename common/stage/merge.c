@@ -151,7 +151,6 @@ static const struct channel *blocks(const struct merge *m, const struct pending 
     for (size_t i = 0; i < m->n_channels; i++) {
         const struct channel *c = &m->channels[i];
         bool beyond = c->now.at > p->at || (c->now.at == p->at && c->task > p->task);
-
         bool rests = c->now.idle && SAFE(M_IDLE_PASSED);
 
         if (c->waiting.n == 0 && !rests && !beyond && c->task != CHANNEL_FOREIGN && SAFE(M_CHANNEL_WAITED))
@@ -279,6 +278,16 @@ int64_t merge_said(const struct merge *m)
 
     for (size_t i = 0; i < m->n_channels; i++)
         if (m->channels[i].now.at < at && m->channels[i].task != CHANNEL_FOREIGN)
+            at = m->channels[i].now.at;
+    return at;
+}
+
+int64_t merge_furthest(const struct merge *m)
+{
+    int64_t at = INT64_MIN;
+
+    for (size_t i = 0; i < m->n_channels; i++)
+        if (m->channels[i].now.at > at && m->channels[i].task != CHANNEL_FOREIGN)
             at = m->channels[i].now.at;
     return at;
 }

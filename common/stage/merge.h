@@ -104,8 +104,9 @@ bool merge_replays(const struct merge *m);
 /* Every channel said that it rests, and nothing is pending. */
 bool merge_idle(const struct merge *m);
 
-/* The least that a channel has said, resting or not. */
+/* The least and the most that a channel has said, resting or not. */
 int64_t merge_said(const struct merge *m);
+int64_t merge_furthest(const struct merge *m);
 
 /* No record that comes from now on has a smaller `at`; INT64_MAX: all idle or ended. INT64_MIN: not known. */
 int64_t merge_at(const struct merge *m);

@@ -148,6 +148,18 @@ int64_t task_progress(const struct stage *s, const struct task *t, int64_t now_m
     return at == INT64_MAX || at < t->at ? t->at : at; /* where all rest, nothing is known */
 }
 
+int64_t task_furthest(const struct stage *s, const struct task *t)
+{
+    int64_t at = t->at;
+
+    for (size_t i = 0; i < s->n_inputs; i++) {
+        int64_t its = merge_furthest(&t->inputs[i].merge);
+
+        at = its > at ? its : at;
+    }
+    return at;
+}
+
 /* Below what was taken before a restore the verdict stands as it was: the cursors are already beyond. Where the state is built
  * anew they begin with it. */
 static bool is_repeat(const struct task *t, struct task_input *in, const struct pending *p, bool taken_before)

@@ -104,6 +104,25 @@ static void an_inside_input_rests_when_all_its_channels_say_so(void **state)
     task_free(&m.stage, t);
 }
 
+/* After a restart no record need come any more: what the marks beyond the last one said is all that is heard. */
+static void what_a_resting_mark_said_counts(void **state)
+{
+    struct made m;
+    struct task *t;
+
+    (void)state;
+    make(&m, 2);
+    t = start(&m);
+    t->at = 400;
+    assert_int_equal(task_furthest(&m.stage, t), 400);
+    take_mark(&m, 0, 0, (struct mark){0, 0, 2, 300, true}, 1000);
+    assert_int_equal(task_furthest(&m.stage, t), 400);
+    take_mark(&m, 1, 0, (struct mark){0, 1, 2, 700, true}, 1000);
+    take_mark(&m, 1, 1, (struct mark){0, 0, 2, 600, true}, 1000);
+    assert_int_equal(task_furthest(&m.stage, t), 700);
+    task_free(&m.stage, t);
+}
+
 static void an_outside_input_rests_at_its_end_but_not_before_an_open_transaction(void **state)
 {
     struct made m;
@@ -192,6 +211,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_inside_input_rests_when_all_its_channels_say_so),
+        cmocka_unit_test(what_a_resting_mark_said_counts),
         cmocka_unit_test(an_outside_input_rests_at_its_end_but_not_before_an_open_transaction),
         cmocka_unit_test(an_input_without_marks_rests_by_the_clock),
         cmocka_unit_test(who_keeps_a_task_waiting_is_known),
