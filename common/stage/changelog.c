@@ -21,6 +21,7 @@
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mutant.h"
+#include "json/json.h"
 #include "stage/internal.h"
 #include "wire/avro.h"
 #include "wire/frame.h"
@@ -178,7 +179,7 @@ struct checkpoint {
     struct positions positions;
     int64_t low[INPUTS_MAX];
     int64_t at, marked_at;
-    int64_t keys; /* -1: one that does not say it */
+    int64_t keys;
     int tasks;
     char feature_set[64];
     int64_t taken[INPUTS_MAX];
@@ -195,7 +196,7 @@ struct restoring {
 
 static bool get_positions(struct avro_reader *r, struct positions *ret)
 {
-    int64_t n, v[4], record_at;
+    int64_t n = -1, v[4], record_at;
     bool idle;
 
     *ret = (struct positions){0};
@@ -229,40 +230,40 @@ static uint32_t intern_positions(struct task *t, struct positions *p)
     return (uint32_t)t->n_restored;
 }
 
-static bool get_about(const struct stage *s, struct view data, struct checkpoint *c)
+/* put_about, back. */
+static enum status get_about(const struct stage *s, struct view data, struct checkpoint *c, struct error *err)
 {
-    char text[ABOUT_CHARS];
-    int n = 0, used;
+    json_auto_t *about = NULL;
+    json_t *inputs;
+    const char *set;
+    json_int_t v[4];
+    json_error_t at;
+    int epoch;
 
-    if (data.n >= sizeof(text))
-        return false;
-    memcpy(text, data.data, data.n);
-    text[data.n] = '\0';
-    if (sscanf(text, "{\"at\":%" SCNd64 ",\"marked\":%" SCNd64 ",\"tasks\":%d,\"feature_set\":\"%n", &c->at, &c->marked_at, &c->tasks,
-               &n) != 3)
-        return false;
-    used = (int)strcspn(text + n, "\"");
-    if (used >= (int)sizeof(c->feature_set))
-        return false;
-    memcpy(c->feature_set, text + n, (size_t)used);
-    n += (int)strcspn(text + n, "[") + 1;
-    for (size_t i = 0; i < s->n_inputs && (size_t)n < data.n; i++, n += used)
-        if (sscanf(text + n, "[%d,%" SCNd64 "]%n", &c->upstream_epoch[i], &c->taken[i], &used) != 2)
-            return false;
-        else if (text[n + used] == ',')
-            used++;
-    if (sscanf(text + n, "],\"keys\":%" SCNd64, &c->keys) != 1)
-        c->keys = -1;
-    return text[n] == ']';
+    if (json_read(data, &about, err) != OK)
+        return err->status;
+    if (json_unpack_ex(about, &at, 0, "{s:I, s:I, s:i, s:s, s:o, s:I !}", "at", &v[0], "marked", &v[1], "tasks", &c->tasks,
+                       "feature_set", &set, "inputs", &inputs, "keys", &v[2]) != 0)
+        return err_set(err, ERR_FATAL, "%s", at.text);
+    if (json_array_size(inputs) != s->n_inputs || strlen(set) >= sizeof(c->feature_set))
+        return err_set(err, ERR_FATAL, "%zu inputs, feature set \"%s\"", json_array_size(inputs), set);
+    c->at = v[0];
+    c->marked_at = v[1];
+    c->keys = v[2];
+    memcpy(c->feature_set, set, strlen(set) + 1);
+    for (size_t i = 0; i < s->n_inputs; i++) {
+        if (json_unpack_ex(json_array_get(inputs, i), &at, 0, "[i, I !]", &epoch, &v[3]) != 0)
+            return err_set(err, ERR_FATAL, "input %zu: %s", i, at.text);
+        c->upstream_epoch[i] = epoch;
+        c->taken[i] = v[3];
+    }
+    return OK;
 }
 
-/* An older checkpoint ends before them: nothing was written twice then. */
 static bool get_origins(struct restoring *re, struct avro_reader *r)
 {
-    int64_t n, v[6];
+    int64_t n = -1, v[6];
 
-    if (r->p == r->end)
-        return true;
     while (avro_get_block(r, &n) && n != 0)
         for (int64_t i = 0; i < n; i++) {
             for (size_t k = 0; k < ARRAY_LEN(v); k++)
@@ -273,13 +274,16 @@ static bool get_origins(struct restoring *re, struct avro_reader *r)
             (void)origins_pass(&re->task->inputs[v[0]].origins,
                                &(struct origin){(int)v[1], (int)v[2], (int)v[3], v[4], (int)v[5]});
         }
+    if (n != 0)
+        return false;
+    n = -1;
     while (avro_get_block(r, &n) && n != 0)
         for (int64_t i = 0; i < n; i++) {
             if (!avro_get_long(r, &v[0]) || !avro_get_long(r, &v[1]) || v[0] < 0 || (size_t)v[0] >= re->stage->n_inputs)
                 return false;
             dropped_add(&re->task->inputs[v[0]].dropped, v[1]);
         }
-    return r->p == r->end;
+    return n == 0 && r->p == r->end;
 }
 
 static void forget_origins(struct task *t, size_t n_inputs)
@@ -290,39 +294,45 @@ static void forget_origins(struct task *t, size_t n_inputs)
     }
 }
 
-static bool get_checkpoint(struct restoring *re, int64_t epoch, struct positions *p, struct avro_reader *r)
+static enum status get_checkpoint(struct restoring *re, int64_t epoch, struct positions *p, struct avro_reader *r,
+                                  struct error *err)
 {
     struct checkpoint c = {.epoch = epoch, .positions = *p};
     struct view data;
-    int64_t n, input, offset, at;
+    int64_t n = -1, input, offset, at;
 
     while (avro_get_block(r, &n) && n != 0)
         for (int64_t i = 0; i < n; i++) {
             if (!avro_get_long(r, &input) || !avro_get_long(r, &offset) || !avro_get_long(r, &at) || input < 0 ||
                 input >= INPUTS_MAX)
-                return false;
+                return err_set(err, ERR_FATAL, "`low` is cut short, or of an input that the stage does not have");
             c.low[input] = offset;
         }
     for (size_t i = 0; i < p->n; i++)
         if ((size_t)p->cursors[i].input >= re->stage->n_inputs)
-            return false;
+            return err_set(err, ERR_FATAL, "input %d, of which the stage has %zu", p->cursors[i].input, re->stage->n_inputs);
     forget_origins(re->task, re->stage->n_inputs); /* of an older checkpoint, which is not compacted away yet */
-    if (!avro_get_bytes(r, &data) || !get_about(re->stage, data, &c) || !get_origins(re, r))
-        return false;
+    if (n != 0 || !avro_get_bytes(r, &data))
+        return err_set(err, ERR_FATAL, "`low` or `data` is cut short");
+    if (get_about(re->stage, data, &c, err) != OK)
+        return err_wrap(err, "`data`");
+    if (!get_origins(re, r))
+        return err_set(err, ERR_FATAL, "`origins` or `repeats` is cut short");
     free(re->last.positions.cursors);
     re->last = c;
     re->found = true;
-    return true;
+    return OK;
 }
 
 static enum status restore_one(void *ctx, struct view key, struct view value, struct error *err)
 {
     struct restoring *re = ctx;
-    struct positions p;
+    struct positions p = {0};
     struct avro_reader r;
     struct frame f;
     struct view chunk;
     int64_t epoch, index, chunks, n;
+    enum status st;
 
     ops_beat(re->stage->ops); /* a long restore is no dead loop */
     if (FAIL("changelog.restoring", err) != OK)
@@ -335,24 +345,22 @@ static enum status restore_one(void *ctx, struct view key, struct view value, st
     }
     r = (struct avro_reader){f.body.data, f.body.data + f.body.n};
     if (!avro_get_long(&r, &epoch) || !avro_get_long(&r, &index) || !avro_get_long(&r, &chunks) || !get_positions(&r, &p))
-        return err_set(err, ERR_FATAL, "changelog %s: a record is cut short", re->stage->changelog);
-    if (key.n == 4) {
-        if (get_checkpoint(re, epoch, &p, &r))
-            return OK;
-        free(p.cursors);
-        return err_set(err, ERR_FATAL, "changelog %s: a checkpoint cannot be read", re->stage->changelog);
+        st = err_set(err, ERR_FATAL, "a record is cut short");
+    else if (key.n == 4) {
+        st = get_checkpoint(re, epoch, &p, &r, err);
+        if (st == OK)
+            return OK; /* the positions are its own */
+    } else if (epoch != re->stage->def->epoch) {
+        st = OK; /* of another state: the last checkpoint says whether that is right */
+    } else if (!avro_get_block(&r, &n) || n != 0 || !avro_get_bytes(&r, &chunk)) {
+        st = err_set(err, ERR_FATAL, "a key's record has `low`, or is cut short");
+    } else {
+        re->n++;
+        return state_restore(re->task->state, view_of(key.data, key.n - 4), (uint32_t)index, (uint32_t)chunks, chunk,
+                             intern_positions(re->task, &p), err);
     }
-    if (epoch != re->stage->def->epoch) { /* of another state: the last checkpoint says whether that is right */
-        free(p.cursors);
-        return OK;
-    }
-    while (avro_get_block(&r, &n) && n != 0)
-        return err_set(err, ERR_FATAL, "changelog %s: a state record has `low`", re->stage->changelog);
-    if (!avro_get_bytes(&r, &chunk))
-        return err_set(err, ERR_FATAL, "changelog %s: a chunk is cut short", re->stage->changelog);
-    re->n++;
-    return state_restore(re->task->state, view_of(key.data, key.n - 4), (uint32_t)index, (uint32_t)chunks,
-                         chunk, intern_positions(re->task, &p), err);
+    free(p.cursors);
+    return st == OK ? OK : err_wrap(err, "changelog %s: a checkpoint or a key's state cannot be read", re->stage->changelog);
 }
 
 /* Never on with state that does not match. */
@@ -381,7 +389,7 @@ static enum status check_state(const struct restoring *re, const int64_t *taken,
         return err_set(err, ERR_FATAL, "%s/%d: its state was made by the features %s, the pipeline file has others (%s): take the "
                        "former back, or give stage %s \"epoch\": %d: it builds its state anew", s->changelog, task, c->feature_set,
                        set_of(s), s->def->name, epoch + 1);
-    if (c->epoch == epoch && c->keys >= 0 && (int64_t)state_n_keys(re->task->state) != c->keys)
+    if (c->epoch == epoch && (int64_t)state_n_keys(re->task->state) != c->keys)
         return err_set(err, ERR_FATAL, "%s/%d: it has %zu keys, %" PRId64 " were written: records of the changelog were lost "
                        "(deleted, or truncated); give stage %s \"epoch\": %d: it builds its state anew", s->changelog, task,
                        state_n_keys(re->task->state), c->keys, s->def->name, epoch + 1);
