@@ -83,5 +83,15 @@ enum status conf_partitions(rd_kafka_t *client, const char *brokers, const char 
 enum status conf_ends(rd_kafka_t *client, const char *brokers, const char *topic, const int *partitions, size_t n,
                       int64_t *ret_ends, struct error *err);
 
+/* librdkafka takes what it only reads without const. */
+static inline void *conf_unconst(const void *p)
+{
+    union {
+        const void *in;
+        void *out;
+    } u = {.in = p};
+
+    return u.out;
+}
 
 #endif

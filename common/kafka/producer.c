@@ -191,17 +191,6 @@ static void add_header(rd_kafka_vu_t *vu, size_t *n, const char *name, struct vi
     ++*n;
 }
 
-/* rd_kafka_vu_t's pointers are not const; with RD_KAFKA_MSG_F_COPY librdkafka only reads. */
-static void *unconst(struct view v)
-{
-    union {
-        const uint8_t *in;
-        void *out;
-    } u = {.in = v.data};
-
-    return u.out;
-}
-
 /* NULL: it is queued. Waits while the queue is full. */
 static rd_kafka_error_t *produce(struct producer *p, const rd_kafka_vu_t *vu, size_t n)
 {
@@ -237,8 +226,8 @@ enum status producer_put(struct producer *p, const struct log_put *put, size_t n
     vu[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = put->partition};
     vu[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY};
     vu[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = (void *)(uintptr_t)number};
-    vu[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {unconst(put->key), put->key.n}};
-    vu[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {unconst(put->value), put->value.n}};
+    vu[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {conf_unconst(put->key.data), put->key.n}};
+    vu[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {conf_unconst(put->value.data), put->value.n}};
     add_header(vu, &n, "traceparent", put->traceparent);
     add_header(vu, &n, "millrace.mark", put->mark);
     add_header(vu, &n, header, value);

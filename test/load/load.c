@@ -127,24 +127,14 @@ static rd_kafka_t *open_client(enum conf_kind kind, const char *group, const cha
     return client;
 }
 
-static void *unconst(struct view v)
-{
-    union {
-        const uint8_t *in;
-        void *out;
-    } u = {.in = v.data};
-
-    return u.out;
-}
-
 static void put(rd_kafka_t *producer, rd_kafka_topic_t *topic, const struct record *r, const char *traceparent)
 {
     rd_kafka_vu_t vu[] = {
         {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic},
         {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = r->partition},
         {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {unconst(r->key), r->key.n}},
-        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {unconst(r->value), r->value.n}},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {conf_unconst(r->key.data), r->key.n}},
+        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {conf_unconst(r->value.data), r->value.n}},
         {.vtype = RD_KAFKA_VTYPE_HEADER,
          .u.header = {.name = "traceparent", .val = traceparent, .size = traceparent ? (ssize_t)strlen(traceparent) : 0}},
     };
