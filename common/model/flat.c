@@ -10,6 +10,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "model/lanes.h"
+
 enum link { LINK_IDENTITY, LINK_SIGMOID, LINK_EXP };
 
 struct flat_node {
@@ -34,6 +36,7 @@ struct flat {
     struct flat_node *nodes;
     float *leaf;   /* by node */
     float *margin; /* by output: the base score behind the link */
+    struct lanes *lanes; /* NULL: the trees are walked */
 };
 
 static enum link link_of(const char *objective)
@@ -109,6 +112,7 @@ struct flat *flat_new(const struct ubj_trees *t)
         f->trees[i] = (struct flat_tree){next, t->trees[i].depth, t->trees[i].output};
         next = lay_tree(f, &t->trees[i], next);
     }
+    f->lanes = lanes_new(t);
     return f;
 }
 
@@ -120,6 +124,7 @@ void flat_free(struct flat *f)
     free(f->nodes);
     free(f->leaf);
     free(f->margin);
+    lanes_free(f->lanes);
     free(f);
 }
 
@@ -171,16 +176,21 @@ static void finish(const struct flat *f, float *scores, size_t n)
     }
 }
 
-void flat_predict(const struct flat *f, const float *rows, size_t n_rows, float *ret_scores)
+static void begin(const struct flat *f, float *scores, size_t n_rows)
 {
+    for (size_t r = 0; r < n_rows; r++)
+        memcpy(scores + r * f->n_outputs, f->margin, f->n_outputs * sizeof(*scores));
+}
+
+void flat_walk(const struct flat *f, const float *rows, size_t n_rows, float *ret_scores)
+{
+    begin(f, ret_scores, n_rows);
     for (size_t r = 0; r < n_rows; r += FLAT_ROWS) {
         size_t n = n_rows - r < FLAT_ROWS ? n_rows - r : FLAT_ROWS;
         const float *block = rows + r * f->n_features;
         float *out = ret_scores + r * f->n_outputs;
         bool full = n == FLAT_ROWS, nan = has_nan(block, n * f->n_features);
 
-        for (size_t i = 0; i < n; i++)
-            memcpy(out + i * f->n_outputs, f->margin, f->n_outputs * sizeof(*out));
         for (size_t t = 0; t < f->n_trees; t++) {
             if (full && !nan)
                 down(f, &f->trees[t], block, FLAT_ROWS, false, out);
@@ -190,5 +200,16 @@ void flat_predict(const struct flat *f, const float *rows, size_t n_rows, float 
                 down(f, &f->trees[t], block, n, true, out);
         }
     }
+    finish(f, ret_scores, n_rows * f->n_outputs);
+}
+
+void flat_predict(const struct flat *f, const float *rows, size_t n_rows, float *ret_scores)
+{
+    if (f->lanes == NULL) {
+        flat_walk(f, rows, n_rows, ret_scores);
+        return;
+    }
+    begin(f, ret_scores, n_rows);
+    lanes_add(f->lanes, rows, n_rows, ret_scores);
     finish(f, ret_scores, n_rows * f->n_outputs);
 }

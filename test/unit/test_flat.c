@@ -93,13 +93,14 @@ static void random_trees_go_where_the_plain_walk_goes(void **state)
         struct ubj_node nodes[127];
         struct ubj_tree tree = {nodes, 1, 0, 0};
         uint32_t depth[127] = {0};
-        float base = 0, rows[37 * 4], got[37];
+        float base = 0, rows[37 * 4], got[37], walked[37];
         struct ubj_trees t = {.objective = (char *)(uintptr_t) "reg:squarederror", .n_features = 4, .n_outputs = 1,
                               .base_score = &base, .trees = &tree, .n_trees = 1};
+        uint32_t depth_max = round % 2 ? 126 : (uint32_t)rand_below(&r, 8); /* shallow ones have a way of their own */
         struct flat *f;
 
         for (uint32_t i = 0; i < tree.n_nodes; i++) {
-            bool split = tree.n_nodes + 2 <= 127 && rand_below(&r, 4) != 0;
+            bool split = tree.n_nodes + 2 <= 127 && depth[i] < depth_max && rand_below(&r, 4) != 0;
 
             nodes[i] = (struct ubj_node){-1, -1, (uint32_t)rand_below(&r, 4), (float)rand_below(&r, 9) - 4, rand_below(&r, 2)};
             tree.depth = depth[i] > tree.depth ? depth[i] : tree.depth;
@@ -113,11 +114,13 @@ static void random_trees_go_where_the_plain_walk_goes(void **state)
             rows[i] = rand_below(&r, 5) == 0 ? NAN : rand_below(&r, 9) == 0 ? -0.0f : (float)rand_below(&r, 9) - 4;
         f = flat_new(&t);
         flat_predict(f, rows, 37, got);
+        flat_walk(f, rows, 37, walked);
         for (size_t i = 0; i < 37; i++) {
             float want = 0;
 
             slow(&t, rows + i * 4, &want);
             assert_memory_equal(&got[i], &want, sizeof(want));
+            assert_memory_equal(&walked[i], &want, sizeof(want));
         }
         flat_free(f);
     }
