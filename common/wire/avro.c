@@ -149,24 +149,46 @@ static size_t utf8_char(const uint8_t *p, const uint8_t *end)
     return n;
 }
 
+/* No high bit, and no zero byte: subtracting 1 of each borrows into no high bit. */
+static inline bool is_ascii(uint64_t w)
+{
+    return ((w | (w - 0x0101010101010101u)) & 0x8080808080808080u) == 0;
+}
+
+/* The last word may lie over the one before it. False: it may be text all the same. */
+static inline bool is_plain(const uint8_t *p, size_t n)
+{
+    uint64_t w = 0x0101010101010101u;
+    uint32_t head, tail;
+
+    if (n >= 8) {
+        for (size_t i = 0; i + 8 < n; i += 8) {
+            memcpy(&w, p + i, 8);
+            if (!is_ascii(w))
+                return false;
+        }
+        memcpy(&w, p + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(&head, p, 4);
+        memcpy(&tail, p + n - 4, 4);
+        w = (uint64_t)head << 32 | tail;
+    } else {
+        for (size_t i = 0; i < n; i++)
+            w = w << 8 | p[i];
+    }
+    return is_ascii(w);
+}
+
 bool avro_is_text(struct view v)
 {
     const uint8_t *p = v.data;
     const uint8_t *end = p + v.n;
 
+    if (is_plain(p, v.n))
+        return true;
     while (p < end) {
-        uint64_t w;
-        size_t n;
+        size_t n = utf8_char(p, end);
 
-        if (end - p >= 8) {
-            memcpy(&w, p, 8);
-            /* No high bit, and no zero byte: subtracting 1 of each borrows into no high bit. */
-            if (((w | (w - 0x0101010101010101u)) & 0x8080808080808080u) == 0) {
-                p += 8;
-                continue;
-            }
-        }
-        n = utf8_char(p, end);
         if (n == 0)
             return false;
         p += n;

@@ -32,7 +32,7 @@ static void add_skip(struct maker *m, enum op_code code, size_t n, const char *p
 {
     struct decode_plan *p = m->plan;
 
-    if (p->n_ops > m->barrier && p->ops[p->n_ops - 1].code == code)
+    if (p->n_ops > m->barrier && p->ops[p->n_ops - 1].code == code && code != OP_SKIP_INT)
         p->ops[p->n_ops - 1].n += n;
     else
         add_op(m, code, path)->n = n;
@@ -53,49 +53,87 @@ static void end_nullable(struct maker *m, size_t jump)
     m->barrier = m->plan->n_ops;
 }
 
+/* The operation that skips a value of one form; its n in *ret_n. -1: none, it goes by its schema. */
+static int skip_code(const struct schema *s, bool keep, size_t *ret_n)
+{
+    *ret_n = 1;
+    switch (s->type) {
+    case SCHEMA_FLOAT:
+        *ret_n = 4;
+        return OP_SKIP_FIXED;
+    case SCHEMA_DOUBLE:
+        *ret_n = 8;
+        return OP_SKIP_FIXED;
+    case SCHEMA_FIXED:
+        *ret_n = s->fixed_bytes;
+        return OP_SKIP_FIXED;
+    case SCHEMA_INT:
+        return OP_SKIP_INT;
+    case SCHEMA_LONG:
+        return OP_SKIP_LONGS;
+    case SCHEMA_BYTES:
+        return OP_SKIP_BYTES;
+    case SCHEMA_STRING:
+        return keep ? -1 : OP_SKIP_BYTES;
+    default:
+        return -1;
+    }
+}
+
+/* Items of plain fields, each of a byte at least, for the first is. */
+static bool are_plain(const struct schema *items, bool keep)
+{
+    size_t n;
+
+    if (items->type != SCHEMA_RECORD || items->n == 0 || skip_code(items->fields[0].type, keep, &n) <= OP_SKIP_FIXED)
+        return false;
+    for (size_t i = 1; i < items->n; i++)
+        if (skip_code(items->fields[i].type, keep, &n) < 0)
+            return false;
+    return true;
+}
+
+static void make_skip(struct maker *m, const struct schema *s, const char *path, bool keep);
+
+static void make_skip_items(struct maker *m, const struct schema *s, const char *path, bool keep)
+{
+    size_t at = m->plan->n_ops;
+
+    add_op(m, OP_SKIP_ITEMS, path);
+    m->barrier = at + 1;
+    make_skip(m, s->items, path, keep);
+    m->plan->ops[at].to = (uint32_t)m->plan->n_ops;
+    m->barrier = m->plan->n_ops;
+}
+
 static void make_skip(struct maker *m, const struct schema *s, const char *path, bool keep)
 {
-    size_t jump = m->plan->n_ops;
+    size_t jump = m->plan->n_ops, n;
+    int code = skip_code(schema_unwrap(s), keep, &n);
 
+    if (code >= 0 && null_at(s) != 0) {
+        struct op *op = add_op(m, (enum op_code)code, path);
+
+        op->null_at = null_at(s);
+        op->n = n;
+        m->barrier = m->plan->n_ops;
+        return;
+    }
     if (null_at(s) != 0) {
         add_op(m, OP_NULLABLE, path)->null_at = null_at(s);
         make_skip(m, schema_unwrap(s), path, keep);
         end_nullable(m, jump);
         return;
     }
-    switch (s->type) {
-    case SCHEMA_RECORD:
+    if (code >= 0)
+        add_skip(m, (enum op_code)code, n, path);
+    else if (s->type == SCHEMA_RECORD)
         for (size_t i = 0; i < s->n; i++)
-            make_skip(m, s->fields[i].type,
-                      arena_printf(&m->plan->arena, "%s.%s", path, s->fields[i].name), keep);
-        return;
-    case SCHEMA_NULL:
-        return;
-    case SCHEMA_FLOAT:
-        add_skip(m, OP_SKIP_FIXED, 4, path);
-        return;
-    case SCHEMA_DOUBLE:
-        add_skip(m, OP_SKIP_FIXED, 8, path);
-        return;
-    case SCHEMA_FIXED:
-        add_skip(m, OP_SKIP_FIXED, s->fixed_bytes, path);
-        return;
-    case SCHEMA_LONG:
-        add_skip(m, OP_SKIP_LONGS, 1, path);
-        return;
-    case SCHEMA_BYTES:
-        add_skip(m, OP_SKIP_BYTES, 1, path);
-        return;
-    case SCHEMA_STRING:
-        if (!keep) {
-            add_skip(m, OP_SKIP_BYTES, 1, path);
-            return;
-        }
-        break;
-    default:
-        break;
-    }
-    add_op(m, keep ? OP_KEEP_VALUE : OP_SKIP_VALUE, path)->schema = s;
+            make_skip(m, s->fields[i].type, arena_printf(&m->plan->arena, "%s.%s", path, s->fields[i].name), keep);
+    else if (s->type == SCHEMA_ARRAY && are_plain(s->items, keep))
+        make_skip_items(m, s, path, keep);
+    else if (s->type != SCHEMA_NULL)
+        add_op(m, keep ? OP_KEEP_VALUE : OP_SKIP_VALUE, path)->schema = s;
 }
 
 static bool is_micros(const struct schema *s)

@@ -11,10 +11,11 @@
 
 enum op_code {
     OP_END,
-    /* n in a row */
-    OP_SKIP_FIXED,
-    OP_SKIP_LONGS,
-    OP_SKIP_BYTES,
+    OP_SKIP_FIXED, /* n bytes */
+    OP_SKIP_LONGS, /* n in a row */
+    OP_SKIP_BYTES, /* n in a row */
+    OP_SKIP_INT,
+    OP_SKIP_ITEMS, /* an array: what is skipped for each item stands behind it, up to `to` */
     OP_SKIP_VALUE, /* anything: by its schema */
     OP_KEEP_VALUE, /* the same with its strings looked at */
     OP_NULLABLE,
@@ -51,7 +52,7 @@ struct op {
     uint8_t code;
     uint8_t null_at; /* 1 + the index of null in the union around the value; 0: no union */
     uint16_t col;
-    uint32_t to; /* OP_NULLABLE: where it goes on when null */
+    uint32_t to; /* OP_NULLABLE: where it goes on when null; OP_SKIP_ITEMS: behind it */
     const char *path;
     union {
         size_t n; /* also OP_ENUM: of symbols */

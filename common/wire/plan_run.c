@@ -84,17 +84,66 @@ static inline bool take_view(struct skip *s, struct view *ret)
     return true;
 }
 
-static bool skip_n(struct skip *s, const struct op *op)
+static inline bool skip_n(struct skip *s, const struct op *op)
 {
     int64_t v;
 
-    for (size_t i = 0; i < op->n; i++) {
-        if (op->code == OP_SKIP_LONGS ? !skip_long(s, &v) : !skip_length(s, &v))
-            return false;
-        if (op->code == OP_SKIP_BYTES)
+    switch ((enum op_code)op->code) {
+    case OP_SKIP_FIXED:
+        if ((size_t)(s->end - s->p) < op->n)
+            return skip_fail(s, BAD_END, 0, 0);
+        s->p += op->n;
+        return true;
+    case OP_SKIP_INT:
+        return take_int(s, &v);
+    case OP_SKIP_LONGS:
+        for (size_t i = 0; i < op->n; i++)
+            if (!skip_long(s, &v))
+                return false;
+        return true;
+    default:
+        for (size_t i = 0; i < op->n; i++) {
+            if (!skip_length(s, &v))
+                return false;
             s->p += v;
+        }
+        return true;
     }
-    return true;
+}
+
+/* As skip_value does it, for items of plain fields. */
+static bool skip_items(struct skip *at, const struct op *op, const struct op *end)
+{
+    struct skip s = *at; /* in registers */
+    const uint8_t *block_end;
+    bool ok = true;
+    int64_t n;
+
+    for (;;) {
+        struct skip block = s;
+
+        ok = skip_block(&block, &n, &block_end);
+        s = block;
+        if (!ok || n == 0)
+            break;
+        for (; n > 0 && ok; n--)
+            for (const struct op *o = op + 1; o < end && ok; o++)
+                ok = skip_n(&s, o);
+        if (ok && block_end != NULL && s.p != block_end)
+            ok = skip_fail(&s, BAD_BLOCK, s.p - block_end, 0);
+        if (!ok)
+            break;
+    }
+    *at = s;
+    return ok;
+}
+
+static bool skip_any(struct skip *at, const struct op *op, const struct op *ops)
+{
+    if (op->code == OP_SKIP_ITEMS)
+        return skip_items(at, op, ops + op->to);
+    at->text = op->code == OP_KEEP_VALUE;
+    return skip_value(at, op->schema);
 }
 
 /* Reads the branch of a union of null and one other. False: wrong bytes. */
@@ -114,13 +163,13 @@ static inline bool take_branch(struct skip *s, uint8_t at, bool *ret_null)
     return true;
 }
 
-/* A flat switch: each case is one way from bytes to a column's slot. */
+/* A flat switch: each case is one way from bytes to a column's slot. The cursor's address stays here: it lives in registers. */
 enum status decode_row(const struct decode_plan *p, struct view body, struct batch *b, size_t row, struct error *err)
 {
-    struct skip s = {.p = body.data, .end = body.data + body.n};
+    struct skip s = {.p = body.data, .end = body.data + body.n}, there;
     const struct op *op = p->ops;
     struct col *cols = b->cols;
-    bool is_null = false;
+    bool is_null = false, passed;
     uint64_t bits;
     uint32_t bits32;
     int64_t v;
@@ -141,7 +190,8 @@ enum status decode_row(const struct decode_plan *p, struct view body, struct bat
                 continue;
             }
             if (is_null) {
-                set_null(c, row);
+                if (op->code >= OP_OPEN)
+                    set_null(c, row);
                 continue;
             }
         }
@@ -151,22 +201,22 @@ enum status decode_row(const struct decode_plan *p, struct view body, struct bat
                 goto bad;
             return OK;
         case OP_SKIP_FIXED:
-            if ((size_t)(s.end - s.p) < op->n) {
-                skip_fail(&s, BAD_END, 0, 0);
-                goto bad;
-            }
-            s.p += op->n;
-            continue;
         case OP_SKIP_LONGS:
         case OP_SKIP_BYTES:
+        case OP_SKIP_INT:
             if (!skip_n(&s, op))
                 goto bad;
             continue;
+        case OP_SKIP_ITEMS:
         case OP_SKIP_VALUE:
         case OP_KEEP_VALUE:
-            s.text = op->code == OP_KEEP_VALUE;
-            if (!skip_value(&s, op->schema))
+            there = s;
+            passed = skip_any(&there, op, p->ops);
+            s = there;
+            if (!passed)
                 goto bad;
+            if (op->code == OP_SKIP_ITEMS)
+                op = p->ops + op->to - 1;
             continue;
         case OP_NULLABLE:
             continue;
@@ -262,5 +312,6 @@ enum status decode_row(const struct decode_plan *p, struct view body, struct bat
         c->null[row] = 0;
     }
 bad:
-    return bad_row(&s, op, err);
+    there = s;
+    return bad_row(&there, op, err);
 }

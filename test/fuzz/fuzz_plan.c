@@ -22,12 +22,14 @@ static const char schema_text[] =
     "{\"name\":\"x\",\"type\":{\"type\":\"fixed\",\"name\":\"F\",\"size\":3}},"
     "{\"name\":\"r\",\"type\":[\"null\",{\"type\":\"record\",\"name\":\"I\",\"fields\":["
     "{\"name\":\"a\",\"type\":{\"type\":\"array\",\"items\":\"null\"}},{\"name\":\"t\",\"type\":\"string\"}]}]},"
+    "{\"name\":\"p\",\"type\":{\"type\":\"array\",\"items\":{\"type\":\"record\",\"name\":\"P\",\"fields\":["
+    "{\"name\":\"k\",\"type\":\"int\"},{\"name\":\"t\",\"type\":\"string\"},{\"name\":\"o\",\"type\":\"long\"}]}}},"
     "{\"name\":\"m\",\"type\":{\"type\":\"map\",\"values\":{\"type\":\"array\",\"items\":[\"null\",\"int\",\"string\"]}}}]}";
 
 static const char *const seeds[] = {
     "{\"i\":-3,\"l\":1532512800000,\"s\":\"text\",\"by\":\"ab\",\"f\":1.5,\"d\":2.5,\"b\":true,\"e\":\"C\",\"x\":\"abc\","
-    "\"r\":{\"a\":[null,null],\"t\":\"tt\"},\"m\":{\"k\":[1,null,\"z\"],\"q\":[]}}",
-    "{\"i\":0,\"s\":\"\",\"l\":null,\"by\":null,\"f\":0,\"d\":0,\"b\":false,\"e\":\"A\",\"x\":\"abc\",\"r\":null,\"m\":{}}",
+    "\"r\":{\"a\":[null,null],\"t\":\"tt\"},\"p\":[{\"k\":1,\"t\":\"x\",\"o\":-9},{\"k\":2,\"t\":\"\",\"o\":300}],\"m\":{\"k\":[1,null,\"z\"],\"q\":[]}}",
+    "{\"i\":0,\"s\":\"\",\"l\":null,\"by\":null,\"f\":0,\"d\":0,\"b\":false,\"e\":\"A\",\"x\":\"abc\",\"r\":null,\"p\":[],\"m\":{}}",
 };
 
 static uint64_t env_or(const char *name, uint64_t otherwise)
@@ -113,12 +115,14 @@ int main(void)
         if (body.n != 0)
             memcpy(copy, body.data, body.n);
         bytes_clear(&json);
-        st = decode_row(all, view_of(copy, body.n), &b, 0, &err);
-        st_text = text_from_avro(s, view_of(copy, body.n), true, &json, &err);
         st_none = decode_row(none, view_of(copy, body.n), &empty, 0, &err);
+        st_text = text_from_avro(s, view_of(copy, body.n), true, &json, &err);
+        st = decode_row(all, view_of(copy, body.n), &b, 0, &err);
         free(copy);
         if ((st != OK && st != ERR_RECORD) || (st_none != OK && st_none != ERR_RECORD))
             return fail(seed, run, "neither OK nor ERR_RECORD");
+        if (st != OK && st_none == OK && strstr(err.text, "UTF-8") == NULL)
+            return fail(seed, run, "a bad record was passed over");
         if (st != st_text || (st == OK && st_none != OK))
             return fail(seed, run, "plan and text disagree");
         if (clock() - began > CLOCKS_PER_SEC)
