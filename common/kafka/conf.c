@@ -50,8 +50,8 @@ static void on_log(const rd_kafka_t *client, int level, const char *facility, co
     int64_t now = clock_mono_ms(), before = atomic_load(&last);
 
     (void)client;
-    if (strstr(text, "not attempted") != NULL)
-        return; /* for another partition's sake, which has a line of its own */
+    if (strstr(text, "not attempted") != NULL || strstr(text, "brokers are down") != NULL)
+        return; /* another partition, or connection, has a line of its own that says why */
     if (strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0 || strcmp(facility, "ADDPARTS") == 0)
         keep_why(text);
     else if (strcmp(facility, "TXNERR") == 0 || strcmp(facility, "FATAL") == 0)

@@ -30,10 +30,12 @@ struct input {
 struct log_kafka {
     struct log log;
     const struct pipeline *pipeline;
+    const struct stage_def *def;
     char *brokers, *group, *id;
     rd_kafka_t *consumer;
     rd_kafka_t *asker; /* questions that the consumer cannot answer while it waits for its group */
     rd_kafka_queue_t *queue;
+    struct reader *restorer; /* NULL: made when one is asked for */
     char member[256]; /* what the group called us when it last gave us an assignment; librdkafka forgets it before it joins again */
     struct txn *txn;
     struct outbox *outbox; /* at least once: where outputs go; NULL: into the transaction */

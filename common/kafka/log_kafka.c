@@ -12,6 +12,7 @@
 #include "base/mutant.h"
 #include "kafka/kafka.h"
 #include "kafka/lanes.h"
+#include "kafka/topics.h"
 
 #define PROBE_MS 1000
 #define HEADER_BYTES_MAX ((size_t)8 * 1024)
@@ -413,14 +414,14 @@ static enum status lk_restore(struct log *l, const char *topic, int partition, l
                               struct error *err)
 {
     struct log_kafka *k = of(l);
-    struct reader *r = NULL;
+    struct reader *r;
     int64_t low, bound = 0;
     bool end = false;
-    enum status s;
+    enum status s = k->restorer ? OK : reader_new(k->brokers, k->pipeline, &k->restorer, err);
 
     /* To the high watermark, not to the last stable offset: a crashed writer's open transaction holds that below
      * newer committed values, and the state would be old without any error. */
-    s = reader_new(k->brokers, k->pipeline, &r, err);
+    r = k->restorer;
     if (s == OK)
         s = SAFE(M_RESTORE_BOUND) ? conf_ends(k->asker, k->brokers, topic, &partition, 1, &bound, err)
                                   : reader_bounds(r, topic, partition, &low, &bound, err);
@@ -433,8 +434,11 @@ static enum status lk_restore(struct log *l, const char *topic, int partition, l
         if (s == OK && !end)
             s = each(ctx, m.key, m.value, err);
     }
-    reader_free(r);
-    return s == OK ? OK : err_wrap(err, "restore");
+    if (s == OK)
+        return OK;
+    reader_free(r); /* amid its range */
+    k->restorer = NULL;
+    return err_wrap(err, "restore");
 }
 
 static enum status lk_partitions(struct log *l, const char *topic, int *ret_n, struct error *err)
@@ -477,6 +481,7 @@ static void lk_close(struct log *l)
         (void)rd_kafka_consumer_close(k->consumer); /* a static member does not leave: its slot waits for it */
         rd_kafka_destroy(k->consumer);
     }
+    reader_free(k->restorer);
     if (k->asker != NULL)
         rd_kafka_destroy(k->asker);
     for (size_t i = 0; i < k->n_inputs; i++)
@@ -502,8 +507,6 @@ static enum status open_consumer(struct log_kafka *k, struct error *err)
         {"enable.auto.offset.store", "false"},
         {"auto.offset.reset", "error"}, /* never `earliest` in silence */
     };
-    AUTO(tplist) topics = rd_kafka_topic_partition_list_new((int)k->n_inputs);
-    rd_kafka_resp_err_t code;
     struct conf c;
     enum status s;
 
@@ -520,19 +523,27 @@ static enum status open_consumer(struct log_kafka *k, struct error *err)
         return s;
     (void)rd_kafka_poll_set_consumer(k->consumer);
     k->queue = rd_kafka_queue_get_consumer(k->consumer);
+    return OK;
+}
+
+static enum status subscribe(struct log_kafka *k, struct error *err)
+{
+    AUTO(tplist) topics = rd_kafka_topic_partition_list_new((int)k->n_inputs);
+    rd_kafka_resp_err_t code;
+
     for (size_t i = 0; i < k->n_inputs; i++)
         rd_kafka_topic_partition_list_add(topics, k->inputs[i].topic->broker_name, RD_KAFKA_PARTITION_UA);
     code = rd_kafka_subscribe(k->consumer, topics);
     return code == RD_KAFKA_RESP_ERR_NO_ERROR ? OK : conf_explain(err, code, k->brokers, "subscribe");
 }
 
-static enum status open_inputs(struct log_kafka *k, const struct stage_def *def, struct error *err)
+static enum status open_inputs(struct log_kafka *k, struct error *err)
 {
-    for (size_t i = 0; i < def->n_from; i++) {
+    for (size_t i = 0; i < k->def->n_from; i++) {
         struct input *in = &k->inputs[i];
         enum status s;
 
-        in->topic = &k->pipeline->topics[def->from[i]];
+        in->topic = &k->pipeline->topics[k->def->from[i]];
         s = lk_partitions(&k->log, in->topic->broker_name, &in->n_lanes, err);
         if (s != OK)
             return s;
@@ -546,8 +557,8 @@ static enum status open_inputs(struct log_kafka *k, const struct stage_def *def,
     return OK;
 }
 
-enum status log_kafka_open(const struct pipeline *p, const struct stage_def *def, const char *brokers,
-                           const char *instance, struct log **ret_log, struct error *err)
+enum status log_kafka_new(const struct pipeline *p, const struct stage_def *def, const char *brokers, const char *instance,
+                          bool restores, struct log **ret_log, struct error *err)
 {
     static const struct log_ops ops = {
         .take = lk_take,
@@ -572,6 +583,7 @@ enum status log_kafka_open(const struct pipeline *p, const struct stage_def *def
 
     k->log.ops = &ops;
     k->pipeline = p;
+    k->def = def;
     k->brokers = xstrdup(brokers);
     snprintf(name, sizeof(name), "%s.%s", p->name, def->name);
     k->group = xstrdup(name);
@@ -580,23 +592,39 @@ enum status log_kafka_open(const struct pipeline *p, const struct stage_def *def
     k->inputs = xcalloc(def->n_from + 1, sizeof(*k->inputs));
     s = conf_asker(brokers, p, &k->asker, err);
     if (s == OK)
-        s = open_inputs(k, def, err);
-    if (s == OK)
         s = txn_new(k->brokers, p, k->id, &k->txn, err);
     if (s == OK && def->at_least_once)
         s = outbox_new(k->brokers, p, &k->outbox, err);
-    if (s == OK && k->n_inputs > 0)
+    if (s == OK && def->n_from > 0)
         s = open_consumer(k, err);
-    if (s == OK && k->n_inputs > 0)
-        txn_claim(k->txn, slot_is_ours, k);
+    if (s == OK && restores)
+        s = reader_new(k->brokers, p, &k->restorer, err);
     if (s != OK) {
         lk_close(&k->log);
         return err->status = ERR_FATAL;
     }
-    if (k->n_inputs == 0) {
+    *ret_log = &k->log;
+    return OK;
+}
+
+enum status log_kafka_begin(struct log *l, const struct topic_spec *needed, size_t n, struct error *err)
+{
+    struct log_kafka *k = of(l);
+    enum status s = topics_check(k->asker, k->brokers, needed, n, err);
+
+    if (s == OK)
+        s = open_inputs(k, err);
+    if (s == OK)
+        s = txn_start(k->txn, err);
+    if (s == OK && k->n_inputs > 0)
+        s = subscribe(k, err);
+    if (s != OK)
+        return err->status = ERR_FATAL;
+    if (k->n_inputs > 0) {
+        txn_claim(k->txn, slot_is_ours, k);
+    } else {
         k->tasks[k->n_tasks++] = 0;
         k->changed = true;
     }
-    *ret_log = &k->log;
     return OK;
 }

@@ -57,7 +57,7 @@ enum status reader_new(const char *brokers, const struct pipeline *p, struct rea
         {"queued.max.messages.kbytes", "16384"},
         {"fetch.max.bytes", "16777216"},
         {"fetch.queue.backoff.ms", "5"},
-        {"fetch.wait.max.ms", "100"},
+        {"fetch.wait.max.ms", "25"}, /* how long an end that lies behind a transaction's marker takes to be seen */
     };
     struct reader *r = xcalloc(1, sizeof(*r));
     struct conf c;

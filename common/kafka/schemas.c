@@ -10,7 +10,7 @@
 
 struct schema_feed {
     struct reader *reader;
-    int64_t *next; /* per partition */
+    int64_t *next; /* per partition; NULL before the first look */
     int n;
 };
 
@@ -18,11 +18,10 @@ enum status schema_feed_new(const char *brokers, const struct pipeline *p, struc
 {
     struct schema_feed *f = xcalloc(1, sizeof(*f));
 
-    if (reader_new(brokers, p, &f->reader, err) != OK || reader_partitions(f->reader, SCHEMAS_TOPIC, &f->n, err) != OK) {
+    if (reader_new(brokers, p, &f->reader, err) != OK) {
         schema_feed_free(f);
         return err_wrap(err, "load the schemas");
     }
-    f->next = xcalloc((size_t)f->n + 1, sizeof(*f->next));
     *ret_feed = f;
     return OK;
 }
@@ -54,6 +53,11 @@ enum status schema_feed_look(struct schema_feed *f, struct registry *reg, struct
     bool more = false, end = false;
     enum status s = OK;
 
+    if (f->next == NULL) {
+        s = reader_partitions(f->reader, SCHEMAS_TOPIC, &f->n, err);
+        if (s == OK)
+            f->next = xcalloc((size_t)f->n + 1, sizeof(*f->next));
+    }
     for (int i = 0; s == OK && i < f->n; i++) {
         int64_t low, high;
 

@@ -5,8 +5,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
-#include "kafka/conf.h"
-#include "kafka/kafka.h"
+#include "kafka/topics.h"
 
 #define TIME_TYPE "message.timestamp.type"
 #define TIME_TYPE_WANTED "LogAppendTime"
@@ -191,35 +190,48 @@ static enum status sort_out(rd_kafka_t *client, const char *brokers, const struc
     return s;
 }
 
-static enum status settle(const char *brokers, const struct pipeline *p, const struct topic_spec *specs, size_t n, bool make,
+static enum status settle(rd_kafka_t *client, const char *brokers, const struct topic_spec *specs, size_t n, bool make,
                           struct error *err)
 {
     const struct topic_spec **missing = xcalloc(n + 1, sizeof(*missing));
     size_t n_missing = 0;
-    rd_kafka_t *client = NULL;
-    enum status s = conf_asker(brokers, p, &client, err);
+    enum status s = sort_out(client, brokers, specs, n, missing, &n_missing, err);
 
-    if (s == OK)
-        s = sort_out(client, brokers, specs, n, missing, &n_missing, err);
     if (s == OK && n_missing > 0)
         s = make ? create(client, brokers, missing, n_missing, err)
                  : err_set(err, ERR_FATAL, "topic %s does not exist at %s: make it with `millrace up`", missing[0]->name, brokers);
     for (size_t i = 0; s == OK && i < n_missing; i++)
         s = await(client, brokers, missing[i], err);
-    if (client != NULL)
-        rd_kafka_destroy(client);
     free(missing);
     return s;
+}
+
+static enum status ask(const char *brokers, const struct pipeline *p, const struct topic_spec *specs, size_t n, bool make,
+                       struct error *err)
+{
+    rd_kafka_t *client = NULL;
+    enum status s = conf_asker(brokers, p, &client, err);
+
+    if (s == OK)
+        s = settle(client, brokers, specs, n, make, err);
+    if (client != NULL)
+        rd_kafka_destroy(client);
+    return s;
+}
+
+enum status topics_check(rd_kafka_t *client, const char *brokers, const struct topic_spec *specs, size_t n, struct error *err)
+{
+    return settle(client, brokers, specs, n, /* make= */ false, err);
 }
 
 enum status kafka_topics_ensure(const char *brokers, const struct pipeline *p, const struct topic_spec *specs, size_t n,
                                 struct error *err)
 {
-    return settle(brokers, p, specs, n, /* make= */ true, err);
+    return ask(brokers, p, specs, n, /* make= */ true, err);
 }
 
 enum status kafka_topics_check(const char *brokers, const struct pipeline *p, const struct topic_spec *specs, size_t n,
                                struct error *err)
 {
-    return settle(brokers, p, specs, n, /* make= */ false, err);
+    return ask(brokers, p, specs, n, /* make= */ false, err);
 }

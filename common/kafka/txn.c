@@ -86,19 +86,20 @@ enum status txn_new(const char *brokers, const struct pipeline *p, const char *i
                     struct error *err)
 {
     struct txn *t = xcalloc(1, sizeof(*t));
-    enum status s;
 
     t->id = xstrdup(id);
     t->p = (struct producer){.brokers = brokers, .p = p, .id = t->id};
-    s = open_producer(t, err);
-    if (s == OK)
-        s = init(t, START_TIMEOUT_MS, err);
-    if (s != OK) {
+    if (open_producer(t, err) != OK) {
         txn_free(t);
-        return s;
+        return err->status;
     }
     *ret_txn = t;
     return OK;
+}
+
+enum status txn_start(struct txn *t, struct error *err)
+{
+    return init(t, START_TIMEOUT_MS, err);
 }
 
 void txn_free(struct txn *t)

@@ -22,8 +22,10 @@ struct txn;
 
 enum txn_outcome { TXN_COMMITTED, TXN_ABORTED, TXN_UNKNOWN };
 
+/* The client begins to connect; then txn_start fences the id's former holder, and ends what it left open. */
 enum status txn_new(const char *brokers, const struct pipeline *p, const char *id, struct txn **ret_txn,
                     struct error *err);
+enum status txn_start(struct txn *t, struct error *err);
 void txn_free(struct txn *t); /* aborts what is open */
 
 /* Whether the id is still ours to take a new producer for: OK; ERR_RETRY: not known now; ERR_FATAL: another has it. */

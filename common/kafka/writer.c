@@ -14,8 +14,12 @@ enum status writer_new(const char *brokers, const struct pipeline *p, const char
     struct txn *txn = NULL;
     enum status s = txn_new(brokers, p, transactional_id, &txn, err);
 
-    if (s != OK)
+    if (s == OK)
+        s = txn_start(txn, err);
+    if (s != OK) {
+        txn_free(txn);
         return s;
+    }
     *ret_writer = xcalloc(1, sizeof(**ret_writer));
     (*ret_writer)->txn = txn;
     return OK;

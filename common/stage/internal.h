@@ -26,6 +26,7 @@
 #define WANTS_MAX 512
 #define IDLE_AFTER_MS 250
 #define TAKE_MAX 2000
+#define CHECK_MAX (2 * INPUTS_MAX + 2)
 #define CHANGELOG_BYTES ((size_t)256 * 1024)
 
 /* Cursor of one channel of one input: everything below `offset` is taken (or reflected). */
@@ -267,8 +268,8 @@ enum status changelog_write(struct stage *s, struct task *t, struct error *err);
 enum status changelog_restore(struct stage *s, struct task *t, struct error *err);
 bool changelog_reflects(const struct task *t, const struct entry *e, int input, int task, int64_t offset);
 
-/* check.c: topics, partitions, timestamps as the pipeline says; nothing is made. */
-enum status check_topics(struct stage *s, struct error *err);
+/* check.c: the topics that must be there, as the pipeline says. */
+size_t check_topics(const struct stage *s, struct topic_spec ret_specs[CHECK_MAX]);
 
 /* options.c */
 int options_read(const struct worker *w, int argc, char **argv, struct stage_options *o);

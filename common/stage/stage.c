@@ -97,15 +97,23 @@ static enum status register_schemas(struct stage *s, struct error *err)
     return OK;
 }
 
-/* And what others have published. */
-static enum status load_schemas(struct stage *s, struct error *err)
+/* The clients connect while the stage goes on: what comes later finds them ready. */
+static enum status open_clients(struct stage *s, struct error *err)
 {
     if (s->is_file)
         return OK;
-    s->schemas_looked_ms = clock_wall_ms();
     if (schema_feed_new(s->opt.brokers, s->pipeline, &s->schemas, err) != OK)
         return err->status;
-    return schema_feed_look(s->schemas, s->registry, err);
+    if (s->opt.into || s->n_inputs == 0)
+        return OK;
+    return log_kafka_new(s->pipeline, s->def, s->opt.brokers, s->opt.instance, s->stateful, &s->log, err);
+}
+
+/* And what others have published. */
+static enum status load_schemas(struct stage *s, struct error *err)
+{
+    s->schemas_looked_ms = clock_wall_ms();
+    return s->schemas ? schema_feed_look(s->schemas, s->registry, err) : OK;
 }
 
 /* Also where a stage that only passes on (score) stands between. */
@@ -220,23 +228,23 @@ enum status stage_load(struct stage *s, struct error *err)
 
 enum status stage_start(struct stage *s, struct error *err)
 {
-    if (load_schemas(s, err) != OK)
+    struct topic_spec needed[CHECK_MAX];
+
+    if (open_clients(s, err) != OK)
         return err->status;
     if (s->worker->open && s->worker->open(s, &s->ctx, err) != OK)
         return err->status;
-    if (intake_open(s, err) != OK || start_http(s, err) != OK)
-        return err->status;
-    if (!s->finite && check_topics(s, err) != OK)
+    if (load_schemas(s, err) != OK || intake_open(s, err) != OK || start_http(s, err) != OK)
         return err->status;
     s->at_min_told = INT64_MIN;
     s->committed_ms = clock_wall_ms();
     if (s->n_inputs == 0)
-        return OK;
+        return kafka_topics_check(s->opt.brokers, s->pipeline, needed, check_topics(s, needed), err);
     if (s->is_file)
         return log_file_open(s, &s->log, err);
     if (s->opt.into)
         return log_range_open(s, &s->log, err);
-    return log_kafka_open(s->pipeline, s->def, s->opt.brokers, s->opt.instance, &s->log, err);
+    return log_kafka_begin(s->log, needed, check_topics(s, needed), err);
 }
 
 /* A stage without inputs (ingest without a source): its port answers until it is stopped. */

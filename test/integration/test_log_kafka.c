@@ -89,7 +89,8 @@ static void open_run(struct run *r, const char *instance)
     struct error err;
 
     *r = (struct run){0};
-    must(log_kafka_open(&pipeline, &stage, kafka_brokers(NULL), instance, &r->log, &err), &err);
+    must(log_kafka_new(&pipeline, &stage, kafka_brokers(NULL), instance, /* restores= */ true, &r->log, &err), &err);
+    must(log_kafka_begin(r->log, NULL, 0, &err), &err);
 }
 
 static void turn(struct run *r, bool copy)
@@ -257,8 +258,10 @@ static void a_restore_reads_past_a_dead_writers_open_transaction(void **state)
     (void)state;
     snprintf(id, sizeof(id), "%s.dead", name);
     must(txn_new(kafka_brokers(NULL), NULL, id, &dead, &err), &err);
+    must(txn_start(dead, &err), &err);
     snprintf(id, sizeof(id), "%s.live", name);
     must(txn_new(kafka_brokers(NULL), NULL, id, &live, &err), &err);
+    must(txn_start(live, &err), &err);
     must(txn_put(dead, &put, 0, &err), &err);
     {   /* the record must be at the broker, not only queued: a second one is awaited by its size in the end offset */
         int64_t end = 0, deadline = clock_mono_ms() + 8000;
@@ -375,7 +378,9 @@ static void no_kafka_is_one_sentence(void **state)
     struct log *log;
 
     (void)state;
-    assert_int_equal(log_kafka_open(&pipeline, &stage, "127.0.0.1:1", "0", &log, &err), ERR_FATAL);
+    must(log_kafka_new(&pipeline, &stage, "127.0.0.1:1", "0", /* restores= */ false, &log, &err), &err);
+    assert_int_equal(log_kafka_begin(log, NULL, 0, &err), ERR_FATAL);
+    log->ops->close(log);
     assert_non_null(strstr(err.text, "no Kafka answers at 127.0.0.1:1"));
 }
 
@@ -386,7 +391,9 @@ static void a_missing_topic_is_named(void **state)
 
     (void)state;
     topics[0].broker_name = "it.none";
-    assert_int_equal(log_kafka_open(&pipeline, &stage, kafka_brokers(NULL), "0", &log, &err), ERR_FATAL);
+    must(log_kafka_new(&pipeline, &stage, kafka_brokers(NULL), "0", /* restores= */ false, &log, &err), &err);
+    assert_int_equal(log_kafka_begin(log, NULL, 0, &err), ERR_FATAL);
+    log->ops->close(log);
     topics[0].broker_name = in_topic;
     assert_non_null(strstr(err.text, "topic it.none does not exist at "));
 }
