@@ -7,8 +7,6 @@
 #include "base/arena.h"
 #include "base/siphash.h"
 
-#define CHUNKS_EXACT 127 /* chunks with a dirty bit of their own; bit 127 stands for all the rest */
-
 struct slot {
     uint64_t hash;
     struct entry *entry;
@@ -44,6 +42,8 @@ void state_free(struct state *s)
         return;
     for (size_t i = 0; i < s->n_slots; i++)
         if (s->slots[i].entry) {
+            if (s->slots[i].entry->n_words)
+                free(s->slots[i].entry->dirty.words);
             free(s->slots[i].entry->value);
             free(s->slots[i].entry);
         }
@@ -62,7 +62,22 @@ static struct slot *slot_of(const struct state *s, uint64_t hash, struct view ke
 
 struct entry *state_find(struct state *s, struct view key)
 {
-    return slot_of(s, siphash(s->hash_key, key), key)->entry;
+    return state_find_hashed(s, key, state_hash(s, key));
+}
+
+uint64_t state_hash(const struct state *s, struct view key)
+{
+    return siphash(s->hash_key, key);
+}
+
+void state_expect(const struct state *s, uint64_t hash)
+{
+    __builtin_prefetch(&s->slots[hash & (s->n_slots - 1)]);
+}
+
+struct entry *state_find_hashed(const struct state *s, struct view key, uint64_t hash)
+{
+    return slot_of(s, hash, key)->entry;
 }
 
 static void grow(struct state *s)
@@ -90,7 +105,11 @@ static enum status check_limit(const struct state *s, size_t more, struct error 
 
 struct entry *state_get(struct state *s, struct view key, struct error *err)
 {
-    uint64_t hash = siphash(s->hash_key, key);
+    return state_get_hashed(s, key, state_hash(s, key), err);
+}
+
+struct entry *state_get_hashed(struct state *s, struct view key, uint64_t hash, struct error *err)
+{
     struct slot *slot = slot_of(s, hash, key);
     struct entry *e = slot->entry;
 
@@ -124,9 +143,40 @@ enum status state_resize(struct state *s, struct entry *e, size_t n_bytes, struc
     return OK;
 }
 
-static uint32_t bit_of(size_t chunk)
+static uint32_t chunks_of(const struct entry *e)
 {
-    return chunk < CHUNKS_EXACT ? (uint32_t)chunk : CHUNKS_EXACT;
+    return e->n_bytes == 0 ? 1 : (uint32_t)((e->n_bytes + STATE_CHUNK_BYTES - 1) / STATE_CHUNK_BYTES);
+}
+
+static uint64_t *dirty_word(struct entry *e, size_t chunk)
+{
+    return e->n_words ? &e->dirty.words[chunk / 64] : &e->dirty.bits;
+}
+
+/* A value of more chunks than there are bits gets twice as many. */
+static void widen(struct state *s, struct entry *e, size_t chunk)
+{
+    uint32_t had = e->n_words ? e->n_words : 1, n = had;
+    uint64_t *words;
+
+    while (n <= chunk / 64)
+        n *= 2;
+    if (n == had)
+        return;
+    words = xcalloc(n, sizeof(*words));
+    memcpy(words, e->n_words ? e->dirty.words : &e->dirty.bits, had * sizeof(*words));
+    if (e->n_words)
+        free(e->dirty.words);
+    s->used_bytes += (n - e->n_words) * sizeof(*words);
+    e->dirty.words = words;
+    e->n_words = n;
+}
+
+static bool chunk_is_dirty(struct entry *e, size_t chunk)
+{
+    if (chunk >= 64 * (size_t)(e->n_words ? e->n_words : 1))
+        return false;
+    return *dirty_word(e, chunk) >> (chunk % 64) & 1;
 }
 
 void state_dirty(struct state *s, struct entry *e, size_t offset, size_t n, int64_t commit)
@@ -134,8 +184,10 @@ void state_dirty(struct state *s, struct entry *e, size_t offset, size_t n, int6
     size_t first = offset / STATE_CHUNK_BYTES;
     size_t last = (offset + (n ? n - 1 : 0)) / STATE_CHUNK_BYTES;
 
+    if (last >= 64)
+        widen(s, e, last);
     for (size_t c = first; c <= last; c++)
-        e->dirty[bit_of(c) / 64] |= (uint64_t)1 << (bit_of(c) % 64);
+        *dirty_word(e, c) |= (uint64_t)1 << (c % 64);
     if (e->is_dirty)
         return;
     e->is_dirty = true;
@@ -148,11 +200,6 @@ void state_dirty(struct state *s, struct entry *e, size_t offset, size_t n, int6
     s->dirty_last = e;
 }
 
-static uint32_t chunks_of(const struct entry *e)
-{
-    return e->n_bytes == 0 ? 1 : (uint32_t)((e->n_bytes + STATE_CHUNK_BYTES - 1) / STATE_CHUNK_BYTES);
-}
-
 static void clean_first(struct state *s)
 {
     struct entry *e = s->dirty_first;
@@ -161,7 +208,7 @@ static void clean_first(struct state *s)
     if (s->dirty_first == NULL)
         s->dirty_last = NULL;
     e->is_dirty = false;
-    e->dirty[0] = e->dirty[1] = 0;
+    memset(e->n_words ? e->dirty.words : &e->dirty.bits, 0, (e->n_words ? e->n_words : 1) * sizeof(uint64_t));
     e->dirty_next = NULL;
     s->chunk_next = 0;
 }
@@ -183,13 +230,13 @@ bool state_next_chunk(struct state *s, struct state_chunk *ret_chunk)
             size_t from = c * STATE_CHUNK_BYTES;
             size_t size = e->n_bytes - from < STATE_CHUNK_BYTES ? e->n_bytes - from : STATE_CHUNK_BYTES;
 
-            if (c != 0 && !(e->dirty[bit_of(c) / 64] >> (bit_of(c) % 64) & 1))
+            if (c != 0 && !chunk_is_dirty(e, c))
                 continue;
             set_written(s, e);
             *ret_chunk = (struct state_chunk){e, c, n, view_of(e->value + from, size), false};
             s->chunk_next = c + 1;
             for (c++; c < n; c++)
-                if (e->dirty[bit_of(c) / 64] >> (bit_of(c) % 64) & 1)
+                if (chunk_is_dirty(e, c))
                     return ret_chunk->more = true;
             clean_first(s);
             return true;

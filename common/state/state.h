@@ -28,9 +28,13 @@ struct entry {
     size_t n_bytes;
     uint32_t reflects; /* restore: index of the positions that the value reflects + 1; 0: none */
     /* the rest is state.c's: dirty chunks, links */
-    uint64_t dirty[2];      /* chunk i of the first 127; bit 127: everything */
+    union {
+        uint64_t bits;     /* of up to 64 chunks, or */
+        uint64_t *words;   /* as many as n_words says */
+    } dirty;
     int64_t since;
     struct entry *dirty_next;
+    uint32_t n_words;
     bool is_dirty, is_written;
 };
 
@@ -39,6 +43,11 @@ void state_free(struct state *s);
 
 struct entry *state_find(struct state *s, struct view key);
 struct entry *state_get(struct state *s, struct view key, struct error *err); /* found or made, value empty */
+/* The same for who has the key's hash; and, for who has many keys, what may make the memory come near before it is looked at. */
+uint64_t state_hash(const struct state *s, struct view key);
+void state_expect(const struct state *s, uint64_t hash);
+struct entry *state_find_hashed(const struct state *s, struct view key, uint64_t hash);
+struct entry *state_get_hashed(struct state *s, struct view key, uint64_t hash, struct error *err);
 enum status state_resize(struct state *s, struct entry *e, size_t n_bytes, struct error *err);
 
 /* value[offset, offset + n) was or will be changed in the work of commit number `commit`. */
