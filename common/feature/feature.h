@@ -4,8 +4,9 @@
  *
  * Shape    inputs (columns of each topic that feeds the stage) and definitions go in; a struct features comes
  *          out: which input columns it needs, which columns it makes, and the step that makes them.
- * Windows  (t-w-delay, t-delay], t the row's event time, the row itself included when delay is 0. `over` gives
- *          one column per window, named <name>_<window>; an expression over such a family makes a family.
+ * Windows  (t-w-delay, t-delay], t the row's event time, the row itself included when delay is 0 unless it is `others`; the last N events, or
+ *          those of a session, up to t-delay; all up to there. `over` gives one column per window, named <name>_<window>; an expression over
+ *          such a family makes a family. How: docs/adr/0007.
  * Exact    values are rounded once to the column's declared scale (default 6 decimals) and summed as 128-bit
  *          integers: no order of arrival shows in any bit. Rows out of order are inserted in place.
  * Null     a null or absent value is not counted, summed or averaged; mean of nothing is null; an operation on
@@ -35,11 +36,15 @@ struct feature_input {
 struct feature_def {
     const char *name;
     const char *expr;      /* an expression, or NULL */
-    const char *aggregate; /* "count", "sum", "mean", or NULL */
-    const char *of;        /* count: an input's name; sum, mean: an expression over the columns of one input */
-    const char *const *over; /* windows as written: "1d", "7d" */
+    const char *aggregate; /* a name of the table in aggregates.c, or NULL */
+    const char *of;        /* an input's name (count, rate, since), or an expression over the columns of one input */
+    const char *const *over; /* windows as written: "1d"; "last10": events; "gap30m": a session; "ever" */
     size_t n_over;
     const char *delay; /* NULL: none */
+    const char *where; /* a condition over the same input: other events are not there; NULL: none */
+    bool others;       /* without the event itself */
+    bool has_parameter;
+    double parameter;  /* quantile's share, top's rank */
 };
 
 struct features;

@@ -1,31 +1,9 @@
 /* common/feature/features.c: definitions compiled into aggregates over rings and expressions over columns. */
-#include <assert.h>
-#include <ctype.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "crypto/hash.h"
 #include "feature/features_made.h"
-
-#define SCALE_DEFAULT 6
-
-static bool parse_duration(const char *text, int64_t *ret_ms)
-{
-    static const struct {
-        const char *unit;
-        int64_t ms;
-    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000}, {"w", 604800000}};
-    char *end;
-    long long n = strtoll(text, &end, 10);
-
-    if (end == text || n < 0 || !isdigit((unsigned char)*text))
-        return false;
-    for (size_t i = 0; i < ARRAY_LEN(units); i++)
-        if (strcmp(end, units[i].unit) == 0)
-            return !__builtin_mul_overflow(n, units[i].ms, ret_ms) && *ret_ms < INT64_MAX / 8;
-    return false;
-}
 
 /* Names in an expression: input columns and earlier features; a family stands for its column of one window. */
 struct scope {
@@ -65,7 +43,7 @@ static const char *scope_nearest(void *ctx, const char *name)
     return found ? found : expr_nearest(name, f->inputs[f->emit].cols, f->inputs[f->emit].n_cols);
 }
 
-static struct made *add_made(struct features *f, const char *name, const char *over, enum col_type type)
+struct made *features_add_made(struct features *f, const char *name, const char *over, enum col_type type)
 {
     struct made *m;
 
@@ -106,8 +84,7 @@ static enum status add_expr(struct features *f, const struct feature_def *d, con
         expr_free(e);
         return err_set(err, ERR_FATAL, "feature '%s': a feature is a number or a condition, this is text", d->name);
     }
-    m = add_made(f, d->name, over, type);
-    m->kind = KIND_EXPR;
+    m = features_add_made(f, d->name, over, type);
     m->expr = e;
     m->is_input = input != NULL;
     return OK;
@@ -134,113 +111,6 @@ static enum status add_exprs(struct features *f, const struct feature_def *d, st
         if (add_expr(f, d, windows[i], &scope, err) != OK)
             return err->status;
     return OK;
-}
-
-/* Which input an aggregate's expression is about: the only one whose columns it compiles over. */
-static enum status find_value(struct features *f, const struct feature_def *d, size_t *ret_input, struct expr **ret_expr,
-                              struct error *err)
-{
-    enum col_type type;
-
-    for (size_t k = 0; k < f->n_inputs; k++) {
-        size_t i = (f->emit + k) % f->n_inputs; /* the emitting input first: its message is the likely one */
-        struct error other;
-
-        if (expr_new(d->of, f->inputs[i].cols, f->inputs[i].n_cols, ret_expr, &type, k == 0 ? err : &other) != OK)
-            continue;
-        if (type == COL_STRING) {
-            expr_free(*ret_expr);
-            return err_set(err, ERR_FATAL, "feature '%s': %s needs a number, '%s' is text", d->name, d->aggregate, d->of);
-        }
-        *ret_input = i;
-        return OK;
-    }
-    return err_wrap(err, "feature '%s'", d->name);
-}
-
-static size_t ring_of(struct features *f, size_t input)
-{
-    for (size_t i = 0; i < f->n_rings; i++)
-        if (f->rings[i].input == input)
-            return i;
-    assert(f->n_rings < RINGS_MAX);
-    f->rings[f->n_rings] = (struct ring_of){.input = input};
-    return f->n_rings++;
-}
-
-static enum status value_of(struct features *f, size_t ring, const struct feature_def *d, struct expr *e, size_t *ret_value,
-                            struct error *err)
-{
-    struct ring_of *r = &f->rings[ring];
-    size_t n = f->shapes[ring].n_values;
-    const struct feature_col *col = expr_column(e);
-
-    for (size_t v = 0; v < n; v++)
-        if (strcmp(r->values[v].text, d->of) == 0) {
-            expr_free(e);
-            *ret_value = v;
-            return OK;
-        }
-    if (n == RING_VALUES_MAX) {
-        expr_free(e);
-        return err_set(err, ERR_FATAL, "feature '%s': more than %d different values of one topic", d->name, RING_VALUES_MAX);
-    }
-    r->values[n] = (struct value){.expr = e, .text = arena_strdup(&f->arena, d->of),
-                                  .factor = pow(10, col && col->scale >= 0 ? col->scale : SCALE_DEFAULT)};
-    f->shapes[ring].n_values = n + 1;
-    *ret_value = n;
-    return OK;
-}
-
-static enum status add_windows(struct features *f, const struct feature_def *d, enum kind kind, size_t ring, size_t value,
-                               struct error *err)
-{
-    int64_t delay_ms = 0, window_ms;
-
-    if (d->delay && !parse_duration(d->delay, &delay_ms))
-        return err_set(err, ERR_FATAL, "feature '%s': delay '%s' is no duration; examples: 7d, 12h, 30s", d->name, d->delay);
-    if (d->n_over == 0)
-        return err_set(err, ERR_FATAL, "feature '%s': %s needs \"over\": a list of windows such as [\"1d\", \"7d\"]", d->name,
-                       d->aggregate);
-    for (size_t i = 0; i < d->n_over; i++) {
-        struct made *m;
-
-        if (!parse_duration(d->over[i], &window_ms) || window_ms == 0)
-            return err_set(err, ERR_FATAL, "feature '%s': window '%s' is no duration; examples: 7d, 12h, 30s", d->name,
-                           d->over[i]);
-        m = add_made(f, d->name, arena_strdup(&f->arena, d->over[i]), kind == KIND_COUNT ? COL_INT : COL_DOUBLE);
-        m->kind = kind;
-        m->ring = ring;
-        m->value = value;
-        m->window_ms = window_ms;
-        m->delay_ms = delay_ms;
-        if (window_ms + delay_ms > f->rings[ring].horizon_ms)
-            f->rings[ring].horizon_ms = window_ms + delay_ms;
-    }
-    return OK;
-}
-
-static enum status add_aggregate(struct features *f, const struct feature_def *d, struct error *err)
-{
-    struct expr *e = NULL;
-    size_t input = SIZE_MAX, ring, value = SIZE_MAX;
-    enum kind kind = strcmp(d->aggregate, "sum") == 0 ? KIND_SUM : strcmp(d->aggregate, "mean") == 0 ? KIND_MEAN : KIND_COUNT;
-
-    if (kind == KIND_COUNT && strcmp(d->aggregate, "count") != 0)
-        return err_set(err, ERR_FATAL, "feature '%s': no aggregate '%s'; there are count, sum, mean", d->name, d->aggregate);
-    if (kind == KIND_COUNT) {
-        for (size_t i = 0; i < f->n_inputs; i++)
-            if (strcmp(f->inputs[i].name, d->of) == 0)
-                input = i;
-        if (input == SIZE_MAX)
-            return err_set(err, ERR_FATAL, "feature '%s': count needs a topic that the stage reads, got '%s'", d->name, d->of);
-    } else if (find_value(f, d, &input, &e, err) != OK) {
-        return err->status;
-    }
-    ring = ring_of(f, input);
-    if (e && value_of(f, ring, d, e, &value, err) != OK)
-        return err->status;
-    return add_windows(f, d, kind, ring, value, err);
 }
 
 static void copy_inputs(struct features *f, const struct feature_input *inputs, size_t n)
@@ -275,6 +145,12 @@ static void fingerprint(struct features *f, const struct feature_def *defs, size
                      d->of ? d->of : "", d->delay ? d->delay : "0");
         for (size_t w = 0; w < d->n_over; w++)
             bytes_printf(&text, " %s", d->over[w]);
+        if (d->where)
+            bytes_printf(&text, " where %s", d->where);
+        if (d->others)
+            bytes_printf(&text, " others");
+        if (d->has_parameter)
+            bytes_printf(&text, " parameter %.17g", d->parameter);
         bytes_printf(&text, "\n");
     }
     hash_bytes(view_of(text.data, text.n), digest);
@@ -295,12 +171,13 @@ enum status features_new(const struct feature_input *inputs, size_t n_inputs, si
             if (strcmp(defs[k].name, defs[i].name) == 0)
                 st = err_set(err, ERR_FATAL, "feature '%s' is defined twice", defs[i].name);
         if (st == OK)
-            st = defs[i].expr ? add_exprs(f, &defs[i], err) : add_aggregate(f, &defs[i], err);
+            st = defs[i].expr ? add_exprs(f, &defs[i], err) : features_add_aggregate(f, &defs[i], err);
     }
     if (st != OK) {
         features_free(f);
         return st;
     }
+    plan_layout(&f->plan, &f->arena);
     fingerprint(f, defs, n_defs);
     *ret_features = f;
     return OK;
@@ -312,9 +189,11 @@ void features_free(struct features *f)
         return;
     for (size_t i = 0; i < f->n_made; i++)
         expr_free(f->made[i].expr);
-    for (size_t i = 0; i < f->n_rings; i++)
-        for (size_t v = 0; v < f->shapes[i].n_values; v++)
-            expr_free(f->rings[i].values[v].expr);
+    for (size_t i = 0; i < f->plan.n_rings; i++) {
+        expr_free(f->plan.rings[i].where);
+        for (size_t v = 0; v < f->plan.rings[i].n_values; v++)
+            expr_free(f->plan.rings[i].values[v].expr);
+    }
     free(f->made);
     free(f->cols);
     arena_done(&f->arena);
@@ -336,10 +215,15 @@ bool features_needs(const struct features *f, size_t input, const char *col)
     for (size_t i = 0; i < f->n_made; i++)
         if (input == f->emit && f->made[i].expr && expr_needs(f->made[i].expr, col))
             return true;
-    for (size_t i = 0; i < f->n_rings; i++)
-        for (size_t v = 0; f->rings[i].input == input && v < f->shapes[i].n_values; v++)
-            if (expr_needs(f->rings[i].values[v].expr, col))
+    for (size_t i = 0; i < f->plan.n_rings; i++) {
+        const struct ring_def *r = &f->plan.rings[i];
+
+        if (r->input == input && r->where && expr_needs(r->where, col))
+            return true;
+        for (size_t v = 0; r->input == input && v < r->n_values; v++)
+            if (expr_needs(r->values[v].expr, col))
                 return true;
+    }
     return false;
 }
 
@@ -350,5 +234,5 @@ const char *features_fingerprint(const struct features *f)
 
 bool features_has_state(const struct features *f)
 {
-    return f->n_rings != 0;
+    return f->plan.n_rings != 0;
 }

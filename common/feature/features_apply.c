@@ -1,62 +1,221 @@
 /* common/feature/features_apply.c: rows through what the definitions became: state, aggregates, then expressions. */
 #include <math.h>
+#include <string.h>
 
+#include "base/siphash.h"
 #include "feature/features_made.h"
 
-/* Rounded once, to an integer at the column's scale: sums of integers know no order. False beyond 10^30. */
-static bool scale_value(const struct col *c, size_t r, double factor, struct ring_value *ret)
-{
-    double v;
+/* So many rows ahead keys are looked up, that their memory is near when they are computed. */
+#define GROUP 16
 
-    *ret = (struct ring_value){0, c->null[r]};
-    if (c->null[r])
+/* What a batch needs besides its rows. */
+struct run {
+    const struct features *f;
+    struct past past;
+    const struct batch *in;
+    struct col *out; /* of f->made, when they come out */
+    struct col values[RINGS_MAX][VALUES_MAX], where[RINGS_MAX];
+    double v[RINGS_MAX][VALUES_MAX]; /* of the row in hand */
+    size_t input;
+    bool emits;
+};
+
+/* Text stands as its hash, of 53 bits that a number holds. */
+static double text_number(struct view text)
+{
+    static const uint64_t key[2] = {0x6d696c6c72616365u, 0x66656174757265u};
+
+    return (double)(siphash(key, text) >> 11);
+}
+
+static bool value_of(const struct value *value, const struct col *c, size_t r, double *ret)
+{
+    if (c->null[r]) {
+        *ret = NAN;
         return true;
-    v = (c->type == COL_DOUBLE ? c->f64[r] : (double)c->i64[r]) * factor;
-    if (!(fabs(v) < 1e30))
-        return false;
-    ret->scaled = fabs(v) < 9e18 ? (int128)llrint(v) : (int128)v;
+    }
+    if (value->is_text) {
+        *ret = text_number(c->view[r]);
+        return true;
+    }
+    *ret = (c->type == COL_DOUBLE ? c->f64[r] : (double)c->i64[r]) + 0.0; /* -0.0 becomes 0.0 */
+    return fabs(*ret * value->factor) < 1e30;
+}
+
+/* The row's values for every ring of its input. False, with a reason: one cannot be summed exactly. */
+static bool row_values(struct run *run, size_t r, struct error *err)
+{
+    for (size_t i = 0; i < run->f->plan.n_rings; i++) {
+        const struct ring_def *def = &run->f->plan.rings[i];
+
+        for (size_t k = 0; def->input == run->input && k < def->n_values; k++)
+            if (!value_of(&def->values[k], &run->values[i][k], r, &run->v[i][k])) {
+                err_set(err, ERR_RECORD, "range: '%s' is not finite, or too large to be summed exactly", def->values[k].text);
+                return false;
+            }
+    }
     return true;
 }
 
-static void put_aggregates(const struct features *f, const struct rings *rings, const struct batch *in, size_t r,
-                           int64_t event_ms)
+static void put_value(const struct run *run, size_t i, struct asked *a, size_t r)
 {
-    for (size_t i = 0, c = in->n_cols - f->n_made; i < f->n_made; i++, c++) {
-        const struct made *m = &f->made[i];
-        struct col *col = &in->cols[c];
-        int64_t until = event_ms - m->delay_ms;
-        struct ring_sum s;
+    const struct made *m = &run->f->made[i];
+    struct col *col = &run->out[i];
+    double v;
 
-        if (m->kind == KIND_EXPR)
+    a->ring = &run->f->plan.rings[m->window.ring];
+    a->window = &m->window;
+    a->parts[0] = m->parts[0] < 0 ? NULL : &a->ring->parts[m->parts[0]];
+    a->parts[1] = m->parts[1] < 0 ? NULL : &a->ring->parts[m->parts[1]];
+    a->value = m->value;
+    a->own = m->aggregate->is_own ? run->v[m->window.ring][m->value] : NAN;
+    a->parameter = m->parameter;
+    v = m->aggregate->value(a);
+    if (isnan(v))
+        col->null[r] = 1;
+    else if (col->type == COL_INT)
+        col->i64[r] = (int64_t)v;
+    else
+        col->f64[r] = v;
+}
+
+/* The values as the cursors stand. */
+static void put_values(const struct run *run, size_t r, int64_t event_ms, bool others)
+{
+    struct asked a = {.past = &run->past, .rows = &run->past};
+
+    for (size_t i = 0; i < run->f->n_made; i++) {
+        const struct made *m = &run->f->made[i];
+        const struct ring_def *def;
+
+        if (m->aggregate == NULL || m->others != others)
             continue;
-        s = rings_sum(rings, m->ring, m->value, until - m->window_ms, until);
-        if (m->kind == KIND_COUNT) {
-            col->i64[r] = s.n_events;
-        } else if (m->kind == KIND_MEAN && s.n_values == 0) {
-            col->null[r] = 1;
-        } else {
-            double factor = f->rings[m->ring].values[m->value].factor;
-
-            col->f64[r] = (double)s.sum / (m->kind == KIND_MEAN ? factor * (double)s.n_values : factor);
-        }
+        def = &run->f->plan.rings[m->window.ring];
+        a.as_of = event_ms - def->cursors[m->window.head].ms;
+        a.head = ring_spot(&run->past, def, m->window.head);
+        a.tail = m->window.tail < 0 ? (struct spot){0} : ring_spot(&run->past, def, m->window.tail);
+        put_value(run, i, &a, r);
     }
 }
 
-static enum status apply_row(const struct features *f, struct state *s, const struct ring_of *ring, size_t ring_i,
-                             const struct col *values, struct view key, int64_t event_ms, int64_t expired, size_t r,
-                             int64_t commit, struct rings *rings, struct error *err)
+/* ---- a late row: its values are made beside the state (docs/adr/0007) ---- */
+static void walk(struct past *to, const struct past *p, const struct ring_def *def, const struct part_def *part, struct spot from,
+                 uint32_t to_pos, bool add)
 {
-    struct ring_value v[RING_VALUES_MAX];
+    for (; (int32_t)(to_pos - from.pos) > 0; from = (struct spot){from.pos + 1, ring_next(p, def, from.row)}) {
+        const struct row *row = row_of(p, from.row);
+        struct event e = {row->ms, from.pos, part->value < 0 ? 0 : row->v[part->value]};
 
-    rings->entry = ring ? state_get(s, key, err) : state_find(s, key);
-    if (ring == NULL)
-        return OK;
-    if (rings->entry == NULL)
-        return err->status;
-    for (size_t i = 0; i < f->shapes[ring_i].n_values; i++)
-        if (!scale_value(&values[i], r, ring->values[i].factor, &v[i]))
-            return err_set(err, ERR_RECORD, "range: '%s' is not finite, or too large to be summed exactly", ring->values[i].text);
-    return rings_add(rings, ring_i, event_ms, expired, v, s, commit, err);
+        if (add)
+            part->kind->add(to, part, &e);
+        else
+            part->kind->evict(to, part, &e);
+    }
+}
+
+static void part_then(struct past *to, const struct past *p, const struct ring_def *def, const struct part_def *part, const struct spot *then)
+{
+    struct spot head = ring_spot(p, def, part->head);
+    const struct part_def *base = part->base < 0 ? NULL : &def->parts[part->base];
+
+    if (part->kind->takes_back) {
+        memcpy(part_of(to, part), part_of(p, part), part->kind->bytes);
+        walk(to, p, def, part, then[part->head], head.pos, /* add= */ false);
+        if (part->tail >= 0)
+            walk(to, p, def, part, then[part->tail], ring_spot(p, def, part->tail).pos, /* add= */ true);
+    } else if (base == NULL) {
+        if (part->tail >= 0)
+            walk(to, p, def, part, then[part->tail], then[part->head].pos, /* add= */ true);
+    } else {
+        if (part->kind->merge)
+            part->kind->merge(to, part, p, base);
+        else
+            memcpy(part_of(to, part), part_of(p, base), part->kind->bytes);
+        walk(to, p, def, part, ring_spot(p, def, base->head), then[part->head].pos, /* add= */ true);
+    }
+}
+
+static void put_late(const struct run *run, size_t r, int64_t event_ms, bool others)
+{
+    const struct plan *plan = &run->f->plan;
+    struct spot then[RINGS_MAX][CURSORS_MAX];
+    struct past scratch;
+    struct asked a = {.past = &scratch, .rows = &run->past};
+
+    past_scratch(&scratch, &run->past);
+    for (size_t i = 0; i < plan->n_rings; i++) {
+        const struct ring_def *def = &plan->rings[i];
+
+        for (size_t k = 0; k < def->n_cursors; k++) {
+            int c = def->order[k];
+
+            then[i][c] = def->cursors[c].floor ? ring_spot(&run->past, def, c) : ring_back(&run->past, def, c, event_ms, then[i]);
+        }
+        for (size_t k = 0; k < def->n_parts; k++)
+            if (!def->cursors[def->parts[k].head].floor)
+                part_then(&scratch, &run->past, def, &def->parts[k], then[i]);
+    }
+    for (size_t i = 0; i < run->f->n_made; i++) {
+        const struct made *m = &run->f->made[i];
+
+        if (m->aggregate == NULL || m->others != others)
+            continue;
+        a.as_of = event_ms - plan->rings[m->window.ring].cursors[m->window.head].ms;
+        a.head = then[m->window.ring][m->window.head];
+        a.tail = m->window.tail < 0 ? (struct spot){0} : then[m->window.ring][m->window.tail];
+        put_value(run, i, &a, r);
+    }
+}
+
+/* ---- a row ---- */
+static bool takes(const struct run *run, size_t ring, size_t r)
+{
+    const struct ring_def *def = &run->f->plan.rings[ring];
+
+    return def->input == run->input && (def->where == NULL || (!run->where[ring].null[r] && run->where[ring].i64[r]));
+}
+
+static bool put_event(struct run *run, struct moments m, int64_t event_ms, size_t r)
+{
+    bool put = false;
+
+    for (size_t i = 0; i < run->f->plan.n_rings; i++) {
+        const struct ring_def *def = &run->f->plan.rings[i];
+
+        /* what no row can ask for any more */
+        if (!takes(run, i, r) || (!def->keeps_all && m.floor != INT64_MIN && event_ms <= m.floor - def->horizon_ms))
+            continue;
+        ring_put(&run->past, def, m, event_ms, run->v[i]);
+        put = true;
+    }
+    return put;
+}
+
+static enum status apply_row(struct run *run, int64_t event_ms, int64_t floor, size_t r)
+{
+    struct past *p = &run->past;
+    int64_t as_of = past_head(p)->as_of;
+    struct moments m = {as_of > floor ? as_of : floor, floor};
+    const struct plan *plan = &run->f->plan;
+    bool late, moved = false;
+
+    if (run->emits && event_ms > m.as_of)
+        m.as_of = event_ms;
+    late = run->emits && event_ms < m.as_of;
+    for (size_t i = 0; i < plan->n_rings; i++)
+        moved |= ring_seek(p, &plan->rings[i], m);
+    if (run->emits && run->f->some_others)
+        (late ? put_late : put_values)(run, r, event_ms, /* others= */ true);
+    moved |= put_event(run, m, event_ms, r);
+    if (p->st == OK && moved) {
+        for (size_t i = 0; i < plan->n_rings; i++)
+            ring_trim(p, &plan->rings[i]);
+        past_head(p)->as_of = m.as_of;
+        state_dirty(p->state, p->entry, 0, 1, p->commit);
+    }
+    if (run->emits)
+        (late ? put_late : put_values)(run, r, event_ms, /* others= */ false);
+    return p->st;
 }
 
 /* Expression columns in the order of definition, so that later ones see earlier ones. They take the place that was kept. */
@@ -67,7 +226,7 @@ static enum status put_expressions(const struct features *f, struct batch *in, s
     for (size_t i = 0; i < f->n_made; i++) {
         struct col c;
 
-        if (f->made[i].kind != KIND_EXPR || f->made[i].is_input)
+        if (f->made[i].expr == NULL || f->made[i].is_input)
             continue;
         if (expr_eval(f->made[i].expr, in, &c, err) != OK)
             return err_wrap(err, "feature '%s'", f->made[i].col.name);
@@ -77,44 +236,100 @@ static enum status put_expressions(const struct features *f, struct batch *in, s
     return OK;
 }
 
+static enum status begin_run(struct run *run, struct batch *in, struct error *err)
+{
+    const struct features *f = run->f;
+
+    for (size_t i = 0; i < f->plan.n_rings; i++) {
+        const struct ring_def *def = &f->plan.rings[i];
+
+        if (def->input != run->input)
+            continue;
+        for (size_t v = 0; v < def->n_values; v++)
+            if (expr_eval(def->values[v].expr, in, &run->values[i][v], err) != OK)
+                return err->status;
+        if (def->where && expr_eval(def->where, in, &run->where[i], err) != OK)
+            return err->status;
+    }
+    for (size_t i = 0; run->emits && i < f->n_made; i++) {
+        /* an input column that is a feature keeps its one place; its slot here has a name nobody asks for */
+        const char *name = f->made[i].is_input ? arena_printf(in->arena, " %zu", i) : f->made[i].col.name;
+
+        batch_add_col(in, name, f->made[i].col.type);
+    }
+    run->out = run->emits ? &in->cols[in->n_cols - f->n_made] : NULL;
+    return OK;
+}
+
+/* The entries of a group of rows, their memory asked for long before it is read. */
+static void expect_group(const struct run *run, const struct view *keys, const char **bad, size_t n, uint64_t *hashes,
+                         struct entry **entries)
+{
+    for (size_t r = 0; r < n; r++)
+        if (bad[r] == NULL) {
+            hashes[r] = state_hash(run->past.state, keys[r]);
+            state_expect(run->past.state, hashes[r]);
+        }
+    for (size_t r = 0; r < n; r++) {
+        entries[r] = bad[r] ? NULL : state_find_hashed(run->past.state, keys[r], hashes[r]);
+        for (size_t at = 0; entries[r] && at < run->f->plan.head_bytes; at += 64)
+            __builtin_prefetch(entries[r]->value + at);
+    }
+}
+
+static bool has_ring(const struct run *run)
+{
+    for (size_t i = 0; i < run->f->plan.n_rings; i++)
+        if (run->f->plan.rings[i].input == run->input)
+            return true;
+    return false;
+}
+
+/* A key without a past is as one whose rings are empty. */
+static enum status open_past(struct run *run, struct view key, uint64_t hash, struct entry *e, bool makes, struct error *err)
+{
+    run->past.st = OK;
+    if (e == NULL && makes)
+        e = state_get_hashed(run->past.state, key, hash, err);
+    if (e == NULL && makes)
+        return err->status;
+    if (e == NULL) {
+        run->past.entry = NULL;
+        run->past.base = run->f->plan.empty;
+        return OK;
+    }
+    past_open(&run->past, e);
+    return run->past.st;
+}
+
 enum status features_apply(const struct features *f, struct state *s, size_t input, struct batch *in, const struct view *keys,
                            const int64_t *event_ms, const char **bad, int64_t at, int64_t lateness_ms, int64_t commit,
                            struct error *err)
 {
-    const struct ring_of *ring = NULL;
-    struct col values[RING_VALUES_MAX];
-    struct rings rings = {.shapes = f->shapes, .n = f->n_rings};
-    size_t ring_i = 0;
+    struct run run = {.f = f, .input = input, .emits = input == f->emit, .in = in,
+                      .past = {.plan = &f->plan, .state = s, .arena = in->arena, .commit = commit, .err = err}};
+    uint64_t hashes[GROUP];
+    struct entry *entries[GROUP];
+    bool makes = has_ring(&run);
 
-    for (size_t i = 0; i < f->n_rings; i++)
-        if (f->rings[i].input == input) {
-            ring = &f->rings[i];
-            ring_i = i;
-        }
-    for (size_t v = 0; ring && v < f->shapes[ring_i].n_values; v++)
-        if (expr_eval(ring->values[v].expr, in, &values[v], err) != OK)
-            return err->status;
-    for (size_t i = 0; input == f->emit && i < f->n_made; i++) {
-        /* an input column that is a feature keeps its one place; its slot here has a name nobody asks for */
-        const char *name = f->made[i].is_input ? "" : f->made[i].col.name;
+    if (begin_run(&run, in, err) != OK)
+        return err->status;
+    for (size_t r = 0; r < in->n_rows && (makes || (run.emits && f->plan.n_rings)); r++) {
+        struct entry *e;
 
-        batch_add_col(in, name[0] ? name : arena_printf(in->arena, " %zu", i), f->made[i].col.type);
-    }
-    for (size_t r = 0; r < in->n_rows && (f->n_rings || input == f->emit); r++) {
-        int64_t expired;
-        enum status st;
-
+        if (r % GROUP == 0)
+            expect_group(&run, keys + r, bad + r, in->n_rows - r < GROUP ? in->n_rows - r : GROUP, hashes, entries);
         if (bad[r])
             continue;
-        at = input == f->emit && event_ms[r] > at ? event_ms[r] : at;
-        expired = ring && at > INT64_MIN + ring->horizon_ms + lateness_ms ? at - ring->horizon_ms - lateness_ms : INT64_MIN;
-        st = apply_row(f, s, ring, ring_i, values, keys[r], event_ms[r], expired, r, commit, &rings, err);
-        if (st == ERR_RECORD)
+        at = run.emits && event_ms[r] > at ? event_ms[r] : at;
+        e = entries[r % GROUP] ? entries[r % GROUP] : state_find_hashed(s, keys[r], hashes[r % GROUP]);
+        if (!row_values(&run, r, err)) {
             bad[r] = arena_strdup(in->arena, err->text);
-        else if (st != OK)
-            return st;
-        else if (input == f->emit)
-            put_aggregates(f, &rings, in, r, event_ms[r]);
+            continue;
+        }
+        if (open_past(&run, keys[r], hashes[r % GROUP], e, makes, err) != OK ||
+            apply_row(&run, event_ms[r], at > INT64_MIN + lateness_ms ? at - lateness_ms : INT64_MIN, r) != OK)
+            return err->status;
     }
-    return input == f->emit ? put_expressions(f, in, err) : OK;
+    return run.emits ? put_expressions(f, in, err) : OK;
 }

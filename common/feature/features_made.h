@@ -1,34 +1,25 @@
-/* common/feature/features_made.h: what the definitions become (features.c) and each row runs (features_apply.c). */
+/* common/feature/features_made.h: what the definitions become (features.c, features_windows.c) and each row runs (features_apply.c). */
 #ifndef FEATURE_FEATURES_MADE_H
 #define FEATURE_FEATURES_MADE_H
 
+#include "feature/aggregates.h"
 #include "feature/expr.h"
-#include "feature/rings.h"
 
-enum kind { KIND_EXPR, KIND_COUNT, KIND_SUM, KIND_MEAN };
+#define SCALE_DEFAULT 6
 
 /* One output column. */
 struct made {
     struct feature_col col;
     const char *family; /* the definition's name */
     const char *over;   /* the window as written, or NULL */
-    enum kind kind;
-    struct expr *expr;  /* KIND_EXPR */
+    struct expr *expr;  /* or an aggregate: */
     bool is_input;      /* the expression is the input column of that name: nothing to make */
-    size_t ring, value; /* aggregates */
-    int64_t window_ms, delay_ms;
-};
-
-struct value {
-    struct expr *expr;
-    const char *text;
-    double factor; /* 10^scale */
-};
-
-struct ring_of {
-    size_t input;
-    struct value values[RING_VALUES_MAX];
-    int64_t horizon_ms; /* longest window and delay */
+    const struct aggregate *aggregate;
+    struct window window;
+    int parts[2]; /* of the window's ring; -1: none */
+    int value;
+    bool others; /* without the event itself */
+    double parameter;
 };
 
 struct features {
@@ -38,10 +29,13 @@ struct features {
     struct made *made;
     struct feature_col *cols;
     size_t n_made;
-    struct ring_of rings[RINGS_MAX];
-    struct ring_shape shapes[RINGS_MAX];
-    size_t n_rings;
+    struct plan plan;
+    bool some_others;
     char fingerprint[17];
 };
+
+struct made *features_add_made(struct features *f, const char *name, const char *over, enum col_type type);
+/* features_windows.c: a definition that is an aggregate, one column for each of its windows. */
+enum status features_add_aggregate(struct features *f, const struct feature_def *d, struct error *err);
 
 #endif

@@ -1,3 +1,4 @@
+#include "feature/aggregates.h"
 #include "wiring/load.h"
 
 /* The tables are the reference: docs/pipeline.md holds them word for word (test_pipeline compares). */
@@ -76,10 +77,11 @@ static const struct key_def rule_keys[] = {
     {"cooldown", "duration", "After an alert this rule is silent for the same key, in event time. Default: `0s`, none."},
 };
 static const struct key_def feature_keys[] = {
-    {"count", "topic", "How many records of this input. One of `count`, `sum`, `mean`."},
-    {"sum", "expression", "Over the fields of one input."},
-    {"mean", "expression", "Over the fields of one input."},
-    {"over", "duration or list, required", "Windows (t - w, t], the record itself included: one column each, `<name>_<window>`."},
+    {"over", "window or list, required", "One column for each, `<name>_<window>`. `7d`: (t - 7d, t], the record itself included; `last10`: the last ten records; `gap30m`: the session, all records back to a pause of more than 30 minutes; `ever`. Of `ewm`: half-lives. Without one `last`, `previous` and `since` are of the last record."},
+    {"where", "condition", "Over the fields of the same input: other records are not there. Null is not true. Default: all."},
+    {"self", "boolean", "`false`: without the record itself. Default: `true`, but for `previous`, `since`, `ratio` and `zscore`."},
+    {"rank", "1 to 16", "Of `top`. Default: 1."},
+    {"share", "0 to 1", "Of `quantile`, required."},
     {"delay", "duration", "Moves the windows' end back: (t - w - delay, t - delay]. Default: none."},
 };
 
@@ -92,10 +94,22 @@ const struct key_table keys_workers[5] = {
     TABLE("A stage of `train`", "train", train_keys),    TABLE("A stage of `score`", "score", score_keys),
     TABLE("A stage of `alert`", "alert", alert_keys),
 };
-const struct key_table keys_feature = TABLE("An aggregate in `features`", NULL, feature_keys);
+const struct key_table keys_feature = TABLE("An aggregate's window", NULL, feature_keys);
 const struct key_table keys_label = TABLE("`label` of `train`", NULL, label_keys);
 const struct key_table keys_explain = TABLE("`explain` of `score`", NULL, explain_keys);
 const struct key_table keys_rule = TABLE("A rule of `alert`", NULL, rule_keys);
+
+const struct key_table *keys_aggregates(void)
+{
+    static const char *const takes[] = {"topic", "expression", "expression or text"};
+    static struct key_def keys[32];
+    static struct key_table table = TABLE("An aggregate in `features`: one of", NULL, keys);
+
+    for (size_t i = 0; i < n_aggregates; i++)
+        keys[i] = (struct key_def){aggregates[i].name, takes[aggregates[i].takes], aggregates[i].about};
+    table.n = n_aggregates;
+    return &table;
+}
 
 const struct key_table *keys_worker(const char *worker)
 {
@@ -115,7 +129,7 @@ static bool has_key(const struct key_table *t, const char *key)
 
 void check_keys(struct loader *l, struct at at, const char *what, const struct key_table *a, const struct key_table *b)
 {
-    const char *known[32];
+    const char *known[64];
     const char *key;
     json_t *value;
     size_t n = 0;
@@ -134,7 +148,7 @@ void check_keys(struct loader *l, struct at at, const char *what, const struct k
 void pipeline_reference(struct bytes *out)
 {
     static const struct key_table *const before[] = {&keys_file, &keys_topic, &keys_stage};
-    static const struct key_table *const after[] = {&keys_feature, &keys_label, &keys_explain, &keys_rule};
+    const struct key_table *const after[] = {keys_aggregates(), &keys_feature, &keys_label, &keys_explain, &keys_rule};
     const struct key_table *tables[ARRAY_LEN(before) + ARRAY_LEN(keys_workers) + ARRAY_LEN(after)];
     size_t n = 0;
 

@@ -99,6 +99,8 @@ struct key_table {
 extern const struct key_table keys_file, keys_topic, keys_stage, keys_label, keys_explain, keys_rule, keys_feature;
 extern const struct key_table keys_workers[5];
 
+/* The table of aggregates (feature/aggregates.h) as keys of a feature. */
+const struct key_table *keys_aggregates(void);
 const struct key_table *keys_worker(const char *worker); /* NULL: no such worker */
 /* A fault for each key of the object that neither table (b may be NULL) has. what: "a key of a topic". */
 void check_keys(struct loader *l, struct at at, const char *what, const struct key_table *a, const struct key_table *b);

@@ -1,36 +1,76 @@
+#include "feature/aggregates.h"
 #include "wiring/load.h"
 
-static const char *const aggregates[] = {"count", "sum", "mean"};
-
-static bool read_aggregate(struct loader *l, struct at at, struct feature_def *def)
+/* What of an aggregate is its name in the table, and the number that goes with it. */
+static bool read_kind(struct loader *l, struct at at, struct feature_def *def)
 {
-    const char **over;
+    const struct key_table *kinds = keys_aggregates();
+    const struct aggregate *a;
     size_t n = 0;
-    int64_t ms;
-    bool good = true;
 
-    check_keys(l, at, "an aggregate", &keys_feature, NULL);
-    for (size_t i = 0; i < ARRAY_LEN(aggregates); i++)
-        if (json_object_get(at.obj, aggregates[i])) {
-            def->aggregate = aggregates[i];
-            def->of = read_string(l, at, aggregates[i], /* required= */ true);
-            good = good && def->of != NULL;
+    for (size_t i = 0; i < kinds->n; i++)
+        if (json_object_get(at.obj, kinds->keys[i].name)) {
+            def->aggregate = kinds->keys[i].name;
             n++;
         }
     if (n != 1) {
-        fault(l, at.path, "expected one of \"count\", \"sum\", \"mean\", got %s", n == 0 ? "none" : "several");
-        good = false;
+        fault(l, at.path, "expected one aggregate, such as \"count\", \"sum\" or \"mean\", got %s", n == 0 ? "none" : "several");
+        return false;
     }
-    if (read_names(l, at, "over", /* required= */ true, &over, &def->n_over))
-        def->over = over;
-    else
-        good = false;
+    def->of = read_string(l, at, def->aggregate, /* required= */ true);
+    a = aggregate_find(def->aggregate);
+    for (size_t i = 0; i < n_aggregates; i++) {
+        const char *key = aggregates[i].parameter;
+
+        if (key == NULL || json_object_get(at.obj, key) == NULL || (a->parameter && strcmp(a->parameter, key) == 0))
+            continue;
+        fault(l, path_key(l, at.path, key), "expected no \"%s\" beside \"%s\"", key, a->name);
+        return false;
+    }
+    def->has_parameter = a->parameter && json_object_get(at.obj, a->parameter);
+    if (def->has_parameter)
+        def->parameter = read_number(l, at, a->parameter, 0);
+    return def->of != NULL;
+}
+
+static bool read_windows(struct loader *l, struct at at, struct feature_def *def)
+{
+    const struct aggregate *a = def->aggregate ? aggregate_find(def->aggregate) : NULL;
+    enum window_kind kind;
+    const char **over;
+    uint32_t n;
+    int64_t ms;
+    bool good = true;
+
+    if (a && a->only_latest && json_object_get(at.obj, "over") == NULL)
+        return true;
+    if (!read_names(l, at, "over", /* required= */ true, &over, &def->n_over))
+        return false;
+    def->over = over;
     for (size_t i = 0; i < def->n_over; i++)
-        if (!duration_parse(def->over[i], &ms) || ms == 0) {
-            fault(l, path_key(l, at.path, "over"), "expected windows such as \"1d\", \"7d\" or \"12h\", got \"%.48s\"",
+        if (!features_span(def->over[i], &kind, &ms, &n)) {
+            fault(l, path_key(l, at.path, "over"), "expected windows such as \"1d\", \"12h\", \"last10\", \"gap30m\" or \"ever\", got \"%.48s\"",
                   def->over[i]);
             good = false;
         }
+    return good;
+}
+
+static bool read_aggregate(struct loader *l, struct at at, struct feature_def *def)
+{
+    const json_t *self = json_object_get(at.obj, "self");
+    int64_t ms;
+    bool good;
+
+    check_keys(l, at, "an aggregate", keys_aggregates(), &keys_feature);
+    good = read_kind(l, at, def);
+    good = read_windows(l, at, def) && good;
+    def->where = read_string(l, at, "where", /* required= */ false);
+    if (self && !json_is_boolean(self)) {
+        fault_got(l, path_key(l, at.path, "self"), "true or false", self);
+        good = false;
+    }
+    def->others = json_is_false(self);
     def->delay = read_string(l, at, "delay", /* required= */ false);
     if (def->delay && !duration_parse(def->delay, &ms)) {
         fault_got(l, path_key(l, at.path, "delay"), "a duration such as \"7d\" or \"12h\"", json_object_get(at.obj, "delay"));

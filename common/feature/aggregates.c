@@ -1,0 +1,201 @@
+#include "feature/aggregates.h"
+
+#include <math.h>
+#include <string.h>
+
+static uint32_t n_events(const struct asked *a)
+{
+    return a->head.pos - a->tail.pos;
+}
+
+static const void *part(const struct asked *a, int i)
+{
+    return part_of(a->past, a->parts[i]);
+}
+
+static const struct row *last_row(const struct asked *a)
+{
+    uint32_t row;
+
+    if (n_events(a) == 0)
+        return NULL;
+    row = a->head.row ? ring_prev(a->rows, a->ring, a->head.row) : ring_of(a->rows, a->ring)->last_row;
+    return row_of(a->rows, row);
+}
+
+static const struct row *first_row(const struct asked *a)
+{
+    return n_events(a) == 0 ? NULL : row_of(a->rows, a->tail.row);
+}
+
+static double number_of(int128 v)
+{
+    return v == (int64_t)v ? (double)(int64_t)v : (double)v;
+}
+
+static double count(const struct asked *a)
+{
+    return a->window->tail < 0 ? (double)((const struct part_events *)part(a, 0))->n : n_events(a);
+}
+
+static double sum(const struct asked *a)
+{
+    return number_of(part_sum_of(part(a, 0))) / a->parts[0]->factor;
+}
+
+static double mean(const struct asked *a)
+{
+    const struct part_sum *s = part(a, 0);
+
+    return s->n ? number_of(part_sum_of(s)) / (a->parts[0]->factor * (double)s->n) : NAN;
+}
+
+static double variance(const struct asked *a)
+{
+    const struct part_sum *s = part(a, 0);
+    double n = (double)s->n, factor = a->parts[0]->factor;
+
+    return s->n < 2 ? NAN : part_spread(s, part(a, 1)) / (factor * factor * n * (n - 1));
+}
+
+static double stddev(const struct asked *a)
+{
+    return sqrt(variance(a));
+}
+
+static double zscore(const struct asked *a)
+{
+    double by = stddev(a);
+
+    return by > 0 ? (a->own - mean(a)) / by : NAN;
+}
+
+static double ratio(const struct asked *a)
+{
+    double to = mean(a);
+
+    return to == 0 ? NAN : a->own / to;
+}
+
+static double best(const struct asked *a)
+{
+    const struct part_best *b = part(a, 0);
+
+    if (a->window->tail >= 0)
+        return part_deque_best(a->past, a->parts[0]);
+    return b->has ? b->v : NAN;
+}
+
+static double first(const struct asked *a)
+{
+    const struct part_first *f;
+    const struct row *row;
+
+    if (a->window->tail >= 0) {
+        row = first_row(a);
+        return row ? row->v[a->value] : NAN;
+    }
+    f = part(a, 0);
+    return f->has ? f->v : NAN;
+}
+
+static double last(const struct asked *a)
+{
+    const struct row *row = last_row(a);
+
+    return row ? row->v[a->value] : NAN;
+}
+
+static double since(const struct asked *a)
+{
+    const struct row *row = last_row(a);
+
+    return row ? (double)(a->as_of - row->ms) : NAN;
+}
+
+static double rate(const struct asked *a)
+{
+    const struct row *row = first_row(a);
+    int64_t ms = a->window->kind == WINDOW_TIME ? a->window->ms : row ? a->as_of - row->ms : 0;
+
+    return ms > 0 ? n_events(a) * 1000.0 / (double)ms : NAN;
+}
+
+static double distinct(const struct asked *a)
+{
+    return part_distinct(a->past, a->parts[0]);
+}
+
+static double top(const struct asked *a)
+{
+    return part_top(a->past, a->parts[0], (unsigned)a->parameter);
+}
+
+static double quantile(const struct asked *a)
+{
+    return part_quantile(a->past, a->parts[0], a->parameter);
+}
+
+static double ewm(const struct asked *a)
+{
+    const struct part_decayed *d = part(a, 0);
+
+    return d->weight > 0 ? d->sum / d->weight : NAN;
+}
+
+#define SUMS {&PART_SUM, &PART_SQUARES}
+#define CONSTANT "one step when an event comes and one when it leaves"
+
+const struct aggregate aggregates[] = {
+    {.name = "count", .takes = TAKES_TOPIC, .type = COL_INT, .ever = {&PART_EVENTS}, .value = count,
+     .about = "How many events.", .cost = "none but its window's"},
+    {.name = "sum", .takes = TAKES_NUMBER, .type = COL_DOUBLE, .parts = {&PART_SUM}, .value = sum,
+     .about = "Their sum, exact at the field's scale (6 decimals for an expression); 0 of nothing.", .cost = CONSTANT},
+    {.name = "mean", .takes = TAKES_NUMBER, .type = COL_DOUBLE, .parts = {&PART_SUM}, .value = mean,
+     .about = "The sum divided by how many values there are.", .cost = CONSTANT},
+    {.name = "variance", .takes = TAKES_NUMBER, .type = COL_DOUBLE, .parts = SUMS, .value = variance,
+     .about = "Of the sample: squared distances from the mean, divided by n - 1; of exact sums. Null for fewer than two values.", .cost = CONSTANT},
+    {.name = "stddev", .takes = TAKES_NUMBER, .type = COL_DOUBLE, .parts = SUMS, .value = stddev,
+     .about = "The square root of `variance`.", .cost = CONSTANT},
+    {.name = "zscore", .takes = TAKES_NUMBER, .type = COL_DOUBLE, .parts = SUMS, .others = true, .is_own = true, .value = zscore,
+     .about = "The event's own value less the mean of the others, divided by their `stddev`. Null where that is 0 or null.", .cost = CONSTANT},
+    {.name = "ratio", .takes = TAKES_NUMBER, .type = COL_DOUBLE, .parts = {&PART_SUM}, .others = true, .is_own = true, .value = ratio,
+     .about = "The event's own value divided by the mean of the others. Null where that is 0 or null.", .cost = CONSTANT},
+    {.name = "min", .takes = TAKES_NUMBER, .type = COL_DOUBLE, .parts = {&PART_MIN}, .ever = {&PART_LEAST}, .value = best,
+     .about = "The smallest value.", .cost = CONSTANT ", amortised; a late event looks at its window"},
+    {.name = "max", .takes = TAKES_NUMBER, .type = COL_DOUBLE, .parts = {&PART_MAX}, .ever = {&PART_MOST}, .value = best,
+     .about = "The largest value.", .cost = CONSTANT ", amortised; a late event looks at its window"},
+    {.name = "first", .takes = TAKES_ANY, .type = COL_DOUBLE, .ever = {&PART_FIRST}, .value = first,
+     .about = "The value of the first event, null if it has none. Text comes as its hash.", .cost = "none but its window's"},
+    {.name = "last", .takes = TAKES_ANY, .type = COL_DOUBLE, .only_latest = true, .value = last,
+     .about = "The value of the last event, null if it has none. Text comes as its hash.", .cost = "none but its window's"},
+    {.name = "previous", .takes = TAKES_ANY, .type = COL_DOUBLE, .only_latest = true, .others = true, .value = last,
+     .about = "The value of the event before this one, null if it has none. Text comes as its hash.", .cost = "none but its window's"},
+    {.name = "since", .takes = TAKES_TOPIC, .type = COL_INT, .only_latest = true, .others = true, .value = since,
+     .about = "Milliseconds since the event before this one.", .cost = "none but its window's"},
+    {.name = "rate", .takes = TAKES_TOPIC, .type = COL_DOUBLE, .not_ever = true, .value = rate,
+     .about = "Events per second: of the window's length, or since its first event where it has none.", .cost = "none but its window's"},
+    {.name = "distinct", .takes = TAKES_ANY, .type = COL_INT, .parts = {&PART_COUNTS}, .ever = {&PART_DISTINCT}, .value = distinct,
+     .about = "How many different values. Exact; since ever exact up to 256, from there with a standard error of 1.6 %.",
+     .cost = CONSTANT "; a late event looks at its window; since ever beyond 256: 4,096 registers are read"},
+    {.name = "top", .takes = TAKES_ANY, .type = COL_DOUBLE, .parts = {&PART_COUNTS}, .not_ever = true, .parameter = "rank",
+     .parameter_min = 1, .parameter_max = 16, .parameter_default = 1, .value = top,
+     .about = "The most frequent value, or the one of another `rank`; of equally frequent ones the smallest. Exact. Text comes as its hash.",
+     .cost = "a look at each different value"},
+    {.name = "quantile", .takes = TAKES_NUMBER, .type = COL_DOUBLE, .parts = {&PART_BUCKETS}, .ever = {&PART_BUCKETS}, .parameter = "share",
+     .parameter_min = 0, .parameter_max = 1, .parameter_default = NAN, .value = quantile,
+     .about = "The value that a `share` of the values does not exceed, to within 0.4 % of it.",
+     .cost = "a look at each bucket of values: up to 128 for each power of two that they span"},
+    {.name = "ewm", .takes = TAKES_NUMBER, .type = COL_DOUBLE, .ever = {&PART_DECAYED}, .only_ever = true, .value = ewm,
+     .about = "The mean of all events so far, each weighing half as much after the time that `over` gives.",
+     .cost = "one step; a late event, one for each event that came later"},
+};
+const size_t n_aggregates = ARRAY_LEN(aggregates);
+
+const struct aggregate *aggregate_find(const char *name)
+{
+    for (size_t i = 0; i < n_aggregates; i++)
+        if (strcmp(aggregates[i].name, name) == 0)
+            return &aggregates[i];
+    return NULL;
+}

@@ -1,0 +1,68 @@
+/* common/feature/aggregates.h */
+/*
+ * aggregates: the table of what a feature can be of a window: name, what it is about, the parts that it needs, how its value is made of them.
+ *
+ * A row is all that an aggregate is: features.c makes its parts, features_apply.c asks for its value, common/wiring reads its key, the documents are made
+ * of its words. A new one is a new row and, if no part serves, a new part (parts.h).
+ */
+#ifndef FEATURE_AGGREGATES_H
+#define FEATURE_AGGREGATES_H
+
+#include "feature/parts.h"
+#include "feature/ring.h"
+
+enum takes {
+    TAKES_TOPIC,  /* an input's name: its events */
+    TAKES_NUMBER, /* an expression over its fields */
+    TAKES_ANY,    /* the same, or text */
+};
+
+enum window_kind { WINDOW_TIME, WINDOW_LAST, WINDOW_GAP, WINDOW_EVER };
+
+struct window {
+    enum window_kind kind;
+    int ring, head, tail; /* cursors; tail -1: since ever */
+    int64_t ms;           /* of a window by time */
+};
+
+/* One row's question. */
+struct asked {
+    const struct past *past; /* whose parts count; */
+    const struct past *rows; /* and whose rows, which is another one for a late row */
+    const struct ring_def *ring;
+    const struct window *window;
+    struct spot head, tail;
+    const struct part_def *parts[2];
+    int64_t as_of; /* the row's time, less the delay */
+    int value;     /* column; -1: none */
+    double own;    /* the row's own value */
+    double parameter;
+};
+
+/* A window as written: "7d", "last10" (events), "gap30m" (a session), "ever"; false if it is none. */
+bool features_span(const char *text, enum window_kind *ret_kind, int64_t *ret_ms, uint32_t *ret_n);
+
+struct aggregate {
+    const char *name;
+    enum takes takes;
+    enum col_type type;
+    const struct part_kind *parts[2]; /* of a window with a tail */
+    const struct part_kind *ever[2];  /* since ever; NULL: the same */
+    bool not_ever;     /* has no meaning since ever */
+    bool only_latest;  /* looks at the last event alone: any window since ever is the last event */
+    bool only_ever;    /* `over` is its half-life */
+    bool others;       /* always without the event itself */
+    bool is_own;       /* about the event's own value: its topic is the one that comes out */
+    const char *parameter; /* its key in the pipeline file, or NULL */
+    double parameter_min, parameter_max, parameter_default; /* NAN: required */
+    double (*value)(const struct asked *a); /* NAN: null */
+    const char *about; /* for the documents: what it is, units, error */
+    const char *cost;
+};
+
+extern const struct aggregate aggregates[];
+extern const size_t n_aggregates;
+
+const struct aggregate *aggregate_find(const char *name); /* NULL: none */
+
+#endif

@@ -1,0 +1,107 @@
+/* common/feature/parts.h */
+/*
+ * parts: running aggregates of the events between two cursors.
+ *
+ * Shape    a part is bytes in the head of a past; tables have runs of pages besides. `add` takes an event in, wherever it lies between
+ *          the others; `evict` takes the first one out, to the bit as if it had never been in.
+ * Exact    sums are of integers at the declared scale; all but `PART_MEAN_OF_LATEST` are functions of the set of events.
+ * Cost     O(1), amortised; min and max: O(1) in order; buckets: O(log n) and a move of what lies behind.
+ */
+#ifndef FEATURE_PARTS_H
+#define FEATURE_PARTS_H
+
+#include "feature/past.h"
+
+struct event {
+    int64_t ms;
+    uint32_t pos;
+    double v; /* NaN: null */
+};
+
+struct part_kind {
+    const char *name;
+    size_t bytes;
+    bool takes_back; /* one event may be evicted wherever it lies: a late row's value is made from a copy */
+    bool is_ordered; /* `add` must see the events in order */
+    bool has_runs;
+    void (*add)(struct past *p, const struct part_def *def, const struct event *e);
+    void (*evict)(struct past *p, const struct part_def *def, const struct event *e); /* NULL: only since ever */
+    /* An event is put in at this position: those from there on move by one. NULL: knows no positions. */
+    void (*shift)(struct past *p, const struct part_def *def, uint32_t pos);
+    /* Takes in all of another one; NULL: a copy of its bytes does. */
+    void (*merge)(struct past *p, const struct part_def *def, const struct past *from, const struct part_def *base);
+};
+
+/* Events, also null ones. */
+struct part_events {
+    uint64_t n;
+};
+/* Of values that are not null. */
+struct part_sum {
+    uint64_t low, high; /* 128 bits, signed */
+    uint64_t n;
+};
+struct part_squares {
+    uint64_t word[4]; /* of the scaled values, 256 bits */
+};
+/* Candidates for the minimum or maximum, a ring of (position, value): each is better than all behind it. */
+struct part_deque {
+    uint32_t run, first, n, order;
+};
+struct part_best {
+    double v;
+    uint64_t has;
+};
+struct part_first {
+    int64_t ms;
+    double v;
+    uint64_t has;
+};
+/* Exponentially weighted: of values and of weights, as of `ms`. */
+struct part_decayed {
+    int64_t ms;
+    double sum, weight;
+};
+/* Counts by value: a hash table of struct counted in one run. */
+struct part_counts {
+    uint32_t run, order, n, is_sketch; /* is_sketch: the run holds registers, see distinct.c */
+};
+struct counted {
+    double v;
+    uint64_t n; /* 0: free */
+};
+/* Counts by bucket of value, in order. */
+struct part_buckets {
+    uint32_t run, order, n, unused;
+    uint64_t n_events;
+};
+struct bucket {
+    uint32_t id, n;
+};
+
+extern const struct part_kind PART_EVENTS, PART_SUM, PART_SQUARES, PART_MIN, PART_MAX, PART_LEAST, PART_MOST, PART_FIRST,
+    PART_DECAYED, PART_COUNTS, PART_DISTINCT, PART_BUCKETS;
+
+static inline void *part_of(const struct past *p, const struct part_def *def)
+{
+    return p->base + def->at;
+}
+
+/* The value as an integer at its scale; exact and the same whoever asks. */
+int128 scaled_of(double v, double factor);
+int128 part_sum_of(const struct part_sum *s);
+/* n * squares - sum^2, which is n^2 times the variance, as a number. */
+double part_spread(const struct part_sum *s, const struct part_squares *q);
+/* The best candidate, NaN without one. */
+double part_deque_best(const struct past *p, const struct part_def *def);
+/* How many different values; exact up to DISTINCT_EXACT, from there an estimate with a standard error of 1.6 %. */
+#define DISTINCT_EXACT 256
+double part_distinct(const struct past *p, const struct part_def *def);
+/* The rank-th most frequent value, 1 the first; of equally frequent ones the smallest. NaN: there are fewer. */
+double part_top(const struct past *p, const struct part_def *def, unsigned rank);
+/* The value below or at which a share of the values lies, to within 0.4 % of it. NaN: none. */
+double part_quantile(const struct past *p, const struct part_def *def, double share);
+/* 2^-x for x >= 0, by sums and products alone: the same bits on every machine. */
+double half_to(double x);
+
+#endif

@@ -1,0 +1,60 @@
+/* common/feature/past.h */
+/*
+ * past: what the features of one key remember, in the flat value of a state entry: a head of fixed layout, then pages.
+ *
+ * Shape    head: the time as of which the cursors stand, the pool of pages, and for each ring its ends, cursors and parts
+ *          (docs/adr/0007). A place is a number of 8-byte words from the value's beginning, so that nothing is a pointer; 0 is none.
+ *          A run is 2^order pages in one piece: a ring takes single ones, tables what they need.
+ * Owner    the entry's value; past_take moves it: pointers into it are made anew afterwards.
+ * Errors   past_take: 0, and `st` says why; whatever goes on then changes nothing that counts, for the task ends.
+ */
+#ifndef FEATURE_PAST_H
+#define FEATURE_PAST_H
+
+#include "feature/plan.h"
+#include "state/state.h"
+
+struct past {
+    const struct plan *plan;
+    uint8_t *base; /* the value */
+    struct entry *entry;
+    struct state *state;    /* NULL: a scratch value in the arena */
+    struct arena *arena;
+    size_t n_bytes;         /* of a scratch value */
+    int64_t commit;
+    struct error *err;
+    enum status st;
+};
+
+struct past_head {
+    int64_t as_of; /* of the cursors but for the floors */
+    uint32_t end;  /* what lies beyond was never taken */
+    uint32_t free[]; /* the first free run of each order; its first word is the next one's place */
+};
+
+/* Opens the entry's value, which is made when empty. */
+void past_open(struct past *p, struct entry *e);
+/* A value beside the state with empty rings and parts. */
+void past_scratch(struct past *p, const struct past *of);
+
+uint32_t past_take(struct past *p, unsigned order); /* zeroed */
+void past_give(struct past *p, uint32_t place, unsigned order);
+/* bytes from `place` were or will be changed. The head needs no word. */
+void past_dirty(struct past *p, uint32_t place, size_t n_bytes);
+
+static inline void *past_at(const struct past *p, uint32_t place)
+{
+    return p->base + (size_t)place * 8;
+}
+
+static inline struct past_head *past_head(const struct past *p)
+{
+    return (struct past_head *)(void *)p->base;
+}
+
+static inline size_t run_bytes(const struct plan *plan, unsigned order)
+{
+    return (size_t)plan->page_bytes << order;
+}
+
+#endif

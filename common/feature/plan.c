@@ -1,0 +1,168 @@
+#include "feature/plan.h"
+
+#include <string.h>
+
+#include "feature/parts.h"
+#include "feature/ring.h"
+
+int plan_ring(struct plan *p, size_t input, struct expr *where, const char *where_text)
+{
+    for (size_t i = 0; i < p->n_rings; i++) {
+        const char *text = p->rings[i].where_text;
+
+        if (p->rings[i].input == input && (text && where_text ? strcmp(text, where_text) == 0 : text == where_text)) {
+            expr_free(where);
+            return (int)i;
+        }
+    }
+    if (p->n_rings == RINGS_MAX) {
+        expr_free(where);
+        return -1;
+    }
+    p->rings[p->n_rings] = (struct ring_def){.input = input, .where = where, .where_text = where_text};
+    return (int)p->n_rings++;
+}
+
+int plan_value(struct plan *p, int ring, struct expr *e, const char *text, double factor, bool is_text)
+{
+    struct ring_def *r = &p->rings[ring];
+
+    for (size_t i = 0; i < r->n_values; i++)
+        if (strcmp(r->values[i].text, text) == 0) {
+            expr_free(e);
+            return (int)i;
+        }
+    if (r->n_values == VALUES_MAX) {
+        expr_free(e);
+        return -1;
+    }
+    r->values[r->n_values] = (struct value){e, text, factor, is_text};
+    return (int)r->n_values++;
+}
+
+int plan_cursor(struct plan *p, int ring, struct cursor_def c)
+{
+    struct ring_def *r = &p->rings[ring];
+
+    for (size_t i = 0; i < r->n_cursors; i++) {
+        const struct cursor_def *o = &r->cursors[i];
+
+        if (o->kind == c.kind && o->floor == c.floor && o->head == c.head && o->ms == c.ms && o->n == c.n)
+            return (int)i;
+    }
+    if (r->n_cursors == CURSORS_MAX - 1) /* one is kept for the floor of all */
+        return -1;
+    if (c.kind == CURSOR_TIME && c.ms > r->horizon_ms)
+        r->horizon_ms = c.ms;
+    r->cursors[r->n_cursors] = c;
+    return (int)r->n_cursors++;
+}
+
+int plan_part(struct plan *p, int ring, struct part_def part)
+{
+    struct ring_def *r = &p->rings[ring];
+
+    for (size_t i = 0; i < r->n_parts; i++) {
+        const struct part_def *o = &r->parts[i];
+
+        if (o->kind == part.kind && o->value == part.value && o->head == part.head && o->tail == part.tail &&
+            o->base == part.base && o->parameter == part.parameter)
+            return (int)i;
+    }
+    if (r->n_parts == PARTS_MAX)
+        return -1;
+    r->keeps_all = r->keeps_all || part.tail < 0;
+    r->parts[r->n_parts] = part;
+    return (int)r->n_parts++;
+}
+
+/* Cursors by time, shorter offsets first, then those that follow them. */
+static void put_in_order(struct ring_def *r)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->n_cursors; i++) {
+        size_t k = n;
+
+        if (r->cursors[i].kind != CURSOR_TIME)
+            continue;
+        for (; k > 0 && r->cursors[r->order[k - 1]].ms > r->cursors[i].ms; k--)
+            r->order[k] = r->order[k - 1];
+        r->order[k] = (uint8_t)i;
+        n++;
+    }
+    for (size_t i = 0; i < r->n_cursors; i++)
+        if (r->cursors[i].kind != CURSOR_TIME)
+            r->order[n++] = (uint8_t)i;
+}
+
+static void link_parts(struct ring_def *r, struct arena *arena)
+{
+    for (size_t c = 0; c < r->n_cursors; c++) {
+        struct cursor_def *d = &r->cursors[c];
+
+        d->links = arena_alloc(arena, (r->n_parts + 1) * sizeof(*d->links));
+        for (size_t i = 0; i < r->n_parts; i++) {
+            if (r->parts[i].head == (int)c)
+                d->links[d->n_links++] = (struct link){(uint16_t)i, true};
+            if (r->parts[i].tail == (int)c)
+                d->links[d->n_links++] = (struct link){(uint16_t)i, false};
+        }
+    }
+}
+
+static uint32_t take_bytes(uint32_t *at, size_t n)
+{
+    uint32_t was = *at;
+
+    *at += (uint32_t)((n + 7) / 8 * 8);
+    return was;
+}
+
+/* A page holds seven rows at least: then what links it is little beside them. */
+static void size_rows(struct plan *p)
+{
+    p->page_bytes = 128;
+    for (size_t i = 0; i < p->n_rings; i++) {
+        struct ring_def *r = &p->rings[i];
+
+        r->row_words = 1 + (uint32_t)r->n_values;
+        while (p->page_bytes < sizeof(struct page) + 7 * r->row_words * 8)
+            p->page_bytes *= 2;
+    }
+    for (size_t i = 0; i < p->n_rings; i++)
+        p->rings[i].rows_per_page = (uint32_t)((p->page_bytes - sizeof(struct page)) / (p->rings[i].row_words * 8));
+}
+
+void plan_layout(struct plan *p, struct arena *arena)
+{
+    struct past_head *head;
+    uint32_t at;
+
+    p->n_orders = 1;
+    for (size_t i = 0; i < p->n_rings; i++)
+        for (size_t k = 0; k < p->rings[i].n_parts; k++)
+            if (p->rings[i].parts[k].kind->has_runs)
+                p->n_orders = ORDERS_MAX;
+    at = (uint32_t)((sizeof(*head) + p->n_orders * sizeof(head->free[0]) + 7) / 8 * 8);
+    for (size_t i = 0; i < p->n_rings; i++) {
+        struct ring_def *r = &p->rings[i];
+
+        r->cursors[r->n_cursors++] = (struct cursor_def){.kind = CURSOR_TIME, .floor = true, .head = -1, .ms = r->horizon_ms};
+        put_in_order(r);
+        link_parts(r, arena);
+        r->at = take_bytes(&at, sizeof(struct ring));
+        r->cursors_at = take_bytes(&at, r->n_cursors * sizeof(struct cursor));
+        for (size_t k = 0; k < r->n_parts; k++)
+            r->parts[k].at = take_bytes(&at, r->parts[k].kind->bytes);
+    }
+    size_rows(p);
+    p->head_bytes = at;
+    p->empty = arena_zalloc(arena, at);
+    head = (struct past_head *)(void *)p->empty;
+    head->as_of = INT64_MIN;
+    head->end = at / 8;
+    for (size_t i = 0; i < p->n_rings; i++)
+        for (size_t c = 0; c < p->rings[i].n_cursors; c++)
+            ((struct cursor *)(void *)(p->empty + p->rings[i].cursors_at))[c].ms = INT64_MAX;
+}

@@ -1,0 +1,86 @@
+/* common/feature/plan.h: what definitions become before any row: rings, cursors, parts (docs/adr/0007), and where they lie. */
+#ifndef FEATURE_PLAN_H
+#define FEATURE_PLAN_H
+
+#include "base/attr.h"
+#include "feature/expr.h"
+
+#define RINGS_MAX 16
+#define VALUES_MAX 16  /* different expressions of one ring */
+#define CURSORS_MAX 32 /* of one ring */
+#define PARTS_MAX 96   /* of one ring */
+#define ORDERS_MAX 20
+
+enum cursor_kind {
+    CURSOR_TIME, /* passes events with time <= as_of - ms */
+    CURSOR_LAST, /* stays n events behind its head */
+    CURSOR_GAP,  /* stays where the chain of events up to its head, none ms after the one before, begins */
+};
+
+struct link {
+    uint16_t part;
+    bool add; /* else evict */
+};
+
+struct cursor_def {
+    enum cursor_kind kind;
+    bool floor; /* as of the oldest row that may still come */
+    int head;
+    int64_t ms;
+    uint32_t n;
+    struct link *links; /* what its pass over an event does */
+    size_t n_links;
+};
+
+struct part_kind;
+
+struct part_def {
+    const struct part_kind *kind;
+    int value; /* column; -1: none */
+    int head, tail; /* cursors; tail -1: since ever */
+    int base;  /* the same as of the floor, for parts that cannot take back; -1: none */
+    double parameter, factor;
+    uint32_t at; /* bytes from the value's beginning */
+};
+
+struct value {
+    struct expr *expr;
+    const char *text;
+    double factor; /* 10^scale */
+    bool is_text;  /* stands as its hash */
+};
+
+struct ring_def {
+    size_t input;
+    struct expr *where; /* NULL: every event */
+    const char *where_text;
+    struct value values[VALUES_MAX];
+    size_t n_values;
+    struct cursor_def cursors[CURSORS_MAX];
+    size_t n_cursors;
+    uint8_t order[CURSORS_MAX]; /* heads before tails */
+    struct part_def parts[PARTS_MAX];
+    size_t n_parts;
+    bool keeps_all;    /* a part since ever takes in also what no window can ask for */
+    int64_t horizon_ms; /* the largest offset of a cursor by time */
+    uint32_t row_words, rows_per_page;
+    uint32_t at, cursors_at; /* bytes from the value's beginning */
+};
+
+struct plan {
+    struct ring_def rings[RINGS_MAX];
+    size_t n_rings;
+    uint32_t page_bytes, head_bytes;
+    unsigned n_orders;
+    uint8_t *empty; /* a head without events */
+};
+
+/* Each finds or makes; -1 when there are too many. */
+int plan_ring(struct plan *p, size_t input, struct expr *where, const char *where_text);
+int plan_value(struct plan *p, int ring, struct expr *e, const char *text, double factor, bool is_text);
+int plan_cursor(struct plan *p, int ring, struct cursor_def c);
+int plan_part(struct plan *p, int ring, struct part_def part);
+/* Once all are there. */
+void plan_layout(struct plan *p, struct arena *arena);
+
+#endif

@@ -1,0 +1,76 @@
+/* common/feature/ring.h */
+/*
+ * ring: the events of one key and ring in (time, order of taking) order, and the cursors that pass over them.
+ *
+ * Shape    pages of rows, linked both ways: a row is its time and a number for each value (NaN: null).
+ *          A position counts the ring's events from its beginning, modulo 2^32; pages hold [first_pos, end_pos).
+ * Late     ring_put inserts in place; cursors beyond that place have passed the event, and parts take it in.
+ * Source   docs/adr/0007; test/unit/test_window.c and test_aggregates.c have the slow oracle.
+ */
+#ifndef FEATURE_RING_H
+#define FEATURE_RING_H
+
+#include "feature/past.h"
+
+struct row {
+    int64_t ms;
+    double v[];
+};
+
+struct page {
+    uint32_t next, prev;
+    uint64_t rows[];
+};
+
+struct ring {
+    uint32_t first, last; /* pages */
+    uint32_t first_pos, end_pos;
+    uint32_t last_row; /* place of the newest row; 0: none */
+    uint32_t unused;
+};
+
+struct cursor {
+    int64_t ms;    /* by time: of the next event, INT64_MAX at the end */
+    uint32_t pos;
+    uint32_t next; /* place of the next event's row, 0 at the end */
+};
+
+/* A position and the row there; 0 at the end. */
+struct spot {
+    uint32_t pos, row;
+};
+
+/* The moments as of which cursors stand. */
+struct moments {
+    int64_t as_of, floor;
+};
+
+static inline struct ring *ring_of(const struct past *p, const struct ring_def *def)
+{
+    return (struct ring *)(void *)(p->base + def->at);
+}
+
+static inline struct cursor *cursor_of(const struct past *p, const struct ring_def *def, int c)
+{
+    return (struct cursor *)(void *)(p->base + def->cursors_at) + c;
+}
+
+static inline struct row *row_of(const struct past *p, uint32_t place)
+{
+    return past_at(p, place);
+}
+
+/* Moves the cursors on to the moments, which never go back. Whether one passed an event. */
+bool ring_seek(struct past *p, const struct ring_def *def, struct moments m);
+/* Puts an event in. v: the ring's values. */
+void ring_put(struct past *p, const struct ring_def *def, struct moments m, int64_t ms, const double *v);
+/* Drops the pages that lie behind all cursors. */
+void ring_trim(struct past *p, const struct ring_def *def);
+
+uint32_t ring_next(const struct past *p, const struct ring_def *def, uint32_t row); /* 0 at the end */
+uint32_t ring_prev(const struct past *p, const struct ring_def *def, uint32_t row); /* 0 at the beginning */
+/* Where a cursor stood, or would have, as of an earlier moment. spots: of the cursors that it rests on. */
+struct spot ring_spot(const struct past *p, const struct ring_def *def, int c);
+struct spot ring_back(const struct past *p, const struct ring_def *def, int c, int64_t as_of, const struct spot *spots);
+
+#endif
