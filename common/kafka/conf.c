@@ -146,7 +146,8 @@ void conf_stage(struct conf *c, enum conf_kind kind)
         {"session.timeout.ms", "10000"},
         {"heartbeat.interval.ms", "1000"},
         {"queued.max.messages.kbytes", "4096"},
-        {"fetch.max.bytes", "2097152"},
+        {"queued.min.messages", "5000"}, /* what librdkafka keeps of a small record besides is ten times its bytes */
+        {"fetch.max.bytes", "1048576"},
         {"fetch.queue.backoff.ms", "2"}, /* the default stalls a second whenever the queue is full */
         {"fetch.wait.max.ms", "100"},
     };

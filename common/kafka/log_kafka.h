@@ -9,7 +9,7 @@
  *          A revoked assignment is reported by take as `changed` without tasks: until the next take it can still be
  *          committed; what is not is aborted. A stage without inputs has the one task 0.
  * Commit   refused (ERR_RETRY, not unmoved) for positions of an assignment that has gone since.
- * Limits   fetch queue 16 MiB, producer queue 64 MiB.
+ * Limits   fetch queue 4 MiB, producer queue 64 MiB.
  */
 #ifndef KAFKA_LOG_KAFKA_H
 #define KAFKA_LOG_KAFKA_H
