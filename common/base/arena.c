@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK_BYTES_MIN ((size_t)64 * 1024)
+#define BLOCK_BYTES_MIN ((size_t)4 * 1024) /* most arenas hold one schema or one expression */
 
 struct arena_block {
     struct arena_block *next;
