@@ -56,6 +56,22 @@ static void want_own(struct stage *s, size_t i)
         }
 }
 
+/* Where the wanted columns have what the probe wants. */
+static void find_probe(struct stage *s, size_t input)
+{
+    struct input *in = &s->inputs[input];
+
+    for (size_t k = 0; k < in->n_probe; k++) {
+        stage_want(s, input, in->probe[k].path, in->probe[k].type);
+        in->probe_wants[k] = -1;
+        for (size_t i = 0; i < in->n_wants; i++)
+            if (strcmp(in->wants[i].path, in->probe[k].path) == 0 && in->wants[i].type == in->probe[k].type)
+                in->probe_wants[k] = (int)i;
+        if (in->probe_wants[k] < 0)
+            in->probe_wants[0] = -1;
+    }
+}
+
 enum status intake_open(struct stage *s, struct error *err)
 {
     (void)err;
@@ -76,6 +92,8 @@ enum status intake_open(struct stage *s, struct error *err)
         batch_init(&in->probed, s->pipeline->arena, 1);
         decode_begin(in->probe, in->n_probe, &in->probed);
         in->probed.n_rows = 1;
+        find_probe(s, i);
+        pages_init(&in->pages, in->wants, in->n_wants);
     }
     return OK;
 }
@@ -89,6 +107,7 @@ void intake_close(struct stage *s)
             free(s->inputs[i].readings[k].refused);
         }
         free(s->inputs[i].readings);
+        pages_done(&s->inputs[i].pages);
     }
 }
 
@@ -197,11 +216,8 @@ static enum status judge_time(const struct topic *t, const struct log_record *r,
     return OK;
 }
 
-/* The few fields that say when and where from: row 0 of in->probed. */
-static enum status probe_fields(struct input *in, const struct reading *reading, struct view body, struct error *err)
+static enum status time_there(const struct input *in, struct error *err)
 {
-    if (decode_row(reading->probe, body, &in->probed, 0, err) != OK)
-        return ERR_RECORD;
     if (in->probed.cols[PROBE_TIME].null[0])
         return err_set(err, ERR_RECORD, "time: field '%s' is null", in->topic->time);
     return OK;
@@ -215,9 +231,27 @@ bool intake_at(struct stage *s, const struct log_record *r, int64_t *ret_at)
     struct view body;
 
     if (r->mark.data || r->value.data == NULL || open_frame(s, in, r, &body, &reading, &err) != OK ||
-        probe_fields(in, reading, body, &err) != OK)
+        decode_row(reading->probe, body, &in->probed, 0, &err) != OK || time_there(in, &err) != OK)
         return false;
     *ret_at = in->probed.cols[in->outside ? PROBE_TIME : PROBE_AT].i64[0];
+    return true;
+}
+
+/* All that is wanted, into a row of a page, and from there what the probe wants. False: it cannot be; decode it when it runs. */
+static bool decode_now(struct input *in, struct task_input *ti, const struct reading *reading, struct view body, struct pending *p)
+{
+    struct page *page = in->probe_wants[0] < 0 ? NULL : pages_room(&in->pages, &ti->page);
+    struct error err;
+
+    if (page == NULL || decode_row(reading->plan, body, &page->cols, page->n_rows, &err) != OK)
+        return false;
+    for (size_t k = 0; k < in->n_probe; k++) {
+        const struct col *from = &page->cols.cols[in->probe_wants[k]];
+
+        in->probed.cols[k].null[0] = from->null[page->n_rows];
+        in->probed.cols[k].i64[0] = from->i64[page->n_rows];
+    }
+    p->page = page;
     return true;
 }
 
@@ -295,7 +329,9 @@ static enum status probe(struct stage *s, struct task_input *ti, struct pending 
         return err_set(err, ERR_RECORD, "null value: a record of this topic needs one");
     if (open_frame(s, in, &p->rec, &body, &reading, err) != OK)
         return ERR_RECORD;
-    if (probe_fields(in, reading, body, err) != OK)
+    if (!decode_now(in, ti, reading, body, p) && decode_row(reading->probe, body, &in->probed, 0, err) != OK)
+        return ERR_RECORD;
+    if (time_there(in, err) != OK)
         return ERR_RECORD;
     p->event_ms = cols[PROBE_TIME].i64[0];
     if (in->outside) {
@@ -373,6 +409,8 @@ static enum status take_record(struct stage *s, struct task_input *ti, const str
 
     if (st == ERR_FATAL)
         return st;
+    if (st != OK)
+        p.page = NULL; /* its row is the next one's */
     p.rec.mark = view_of(NULL, 0); /* with a value it is a record, whatever its headers say */
     if (st != OK)
         p.bad = xstrdup(err->text);
@@ -380,9 +418,12 @@ static enum status take_record(struct stage *s, struct task_input *ti, const str
     if (s->opt.into)
         p.replay = p.event_ms < s->opt.from_ms || p.event_ms >= s->opt.to_ms;
     if (p.replay && s->worker->stateless_order && s->opt.into) { /* no state, and nobody waits for it */
+        p.page = NULL;
         task_release(s, &p);
         return OK;
     }
+    if (p.page)
+        p.row = page_keep(p.page);
     merge_push(&ti->merge, &p);
     return OK;
 }

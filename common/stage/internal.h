@@ -3,6 +3,7 @@
  * internal: what the loop's parts share; nobody outside common/stage includes it.
  *
  *   intake.c     records taken from the log -> pending records of a task (probe: event time, channel, verdict)
+ *   pages.c      rows of columns, from when a record is taken until it has run
  *   task.c       pending records -> the next run of rows, without repeats; progress, positions
  *   waits.c      who keeps a task waiting
  *   output.c     a transform's rows and marks -> encoded records, kept until the commit's outcome is known
@@ -20,6 +21,7 @@
 #include "kafka/log.h"
 #include "ops/http.h"
 #include "stage/merge.h"
+#include "stage/pages.h"
 #include "stage/stage.h"
 
 #define INPUTS_MAX 8
@@ -61,6 +63,7 @@ struct task_input {
     int64_t committed_at; /* the `at` beside it */
     struct origins origins;   /* of what was taken */
     struct dropped dropped;   /* repeats at or above what a restore would read from */
+    struct page *page;        /* that is filled now */
     bool paused;
 };
 
@@ -110,6 +113,8 @@ struct input {
     struct want probe[16];
     size_t n_probe;
     struct batch probed; /* one row: what was probed last */
+    int probe_wants[16]; /* where wants has the probe's; -1: not as the probe wants it, records are decoded when they run */
+    struct pages pages;
     struct reading *readings;
     size_t n_readings;
 };

@@ -95,7 +95,7 @@ static void fill_row(struct stage *s, struct task *t, struct rows *rows, struct 
     event_ms[r] = p->event_ms;
     at[r] = t->at;
     rows->bad[r] = p->bad ? p->bad : stray(s, p);
-    if (rows->bad[r] == NULL && intake_decode(s, p, rows->cols, r, &err) != OK)
+    if (rows->bad[r] == NULL && p->page == NULL && intake_decode(s, p, rows->cols, r, &err) != OK)
         rows->bad[r] = arena_strdup(&s->batch, err.text);
     if (rows->bad[r])
         return;
@@ -111,6 +111,17 @@ static void fill_row(struct stage *s, struct task *t, struct rows *rows, struct 
 
         if (e && SAFE(M_REFLECTS) && changelog_reflects(t, e, p->rec.input, p->task, p->rec.offset))
             rows->bad[r] = ROW_SKIP;
+    }
+}
+
+/* What was decoded when it was taken, by stretches of a page. */
+static void copy_rows(const struct pending *pending, size_t n, struct batch *cols)
+{
+    for (size_t r = 0, k; r < n; r += k) {
+        for (k = 1; r + k < n && pending[r + k].page == pending[r].page && pending[r + k].row == pending[r].row + k; k++)
+            ;
+        if (pending[r].page)
+            page_copy(pending[r].page, pending[r].row, k, cols, r);
     }
 }
 
@@ -219,6 +230,7 @@ static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, si
     batch_init(&cols, &s->batch, n);
     decode_begin(s->inputs[rows.input].wants, s->inputs[rows.input].n_wants, &cols);
     cols.n_rows = n;
+    copy_rows(pending, n, &cols);
     rows.bad = arena_zalloc(&s->batch, n * sizeof(*rows.bad));
     rows.lateness_ms = s->inputs[s->def->emit].topic->lateness_ms;
     rows.keys = arena_alloc(&s->batch, n * sizeof(*rows.keys));

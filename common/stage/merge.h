@@ -29,6 +29,8 @@ struct pending {
     int64_t at;
     struct origin origin;
     char *bad;   /* heap text: why it goes to the dead letters, or NULL */
+    struct page *page; /* where it is decoded, in row `row`; NULL: nowhere yet */
+    uint32_t row;
     bool replay; /* taken before: rebuilds state only */
     uint64_t step; /* the merge's */
 };

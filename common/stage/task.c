@@ -31,6 +31,9 @@ void task_release(void *stage, struct pending *p)
     s->log->ops->release(s->log, &p->rec);
     free(p->bad);
     p->bad = NULL;
+    if (p->page)
+        page_let_go(p->page);
+    p->page = NULL;
 }
 
 static void moment_done(struct moment *m)
@@ -45,6 +48,7 @@ void task_free(struct stage *s, struct task *t)
         merge_done(&t->inputs[i].merge, task_release, s);
         origins_done(&t->inputs[i].origins);
         dropped_done(&t->inputs[i].dropped);
+        page_close(&t->inputs[i].page);
     }
     for (size_t i = 0; i < t->n_restored; i++)
         free(t->restored[i].cursors);
