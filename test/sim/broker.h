@@ -167,6 +167,7 @@ rd_kafka_resp_err_t group_sync(struct broker *b, int group, const char *instance
                                bool ret_assigned[TOPICS_MAX][PARTITIONS_MAX]);
 rd_kafka_resp_err_t group_heartbeat(struct broker *b, int group, const char *instance, int member_id, int generation);
 void group_expire(struct broker *b); /* members not heard of for their session */
+void group_hear_all(struct broker *b); /* a coordinator that has just started gives each member its whole session */
 void group_kick(struct broker *b, int group, const char *instance);
 rd_kafka_resp_err_t group_txn_commit(struct broker *b, int group, int pid, int epoch, const char *instance, int member_id,
                                      int generation, const struct offsets *offsets);

@@ -93,6 +93,13 @@ void group_expire(struct broker *b)
             }
 }
 
+void group_hear_all(struct broker *b)
+{
+    for (size_t i = 0; i < b->n_groups; i++)
+        for (size_t m = 0; m < b->groups[i].n_members; m++)
+            b->groups[i].members[m].heard_us = b->now_us;
+}
+
 void group_kick(struct broker *b, int group, const char *instance)
 {
     struct member *m = member_of(&b->groups[group], instance);

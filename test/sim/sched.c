@@ -247,9 +247,14 @@ bool sched_in_flight(void)
 /* Timers of broker, clients, wire and world; returns when the next is. */
 static int64_t timers(void)
 {
-    int64_t next, at;
+    int64_t next = sim.away_until_us, at;
 
-    broker_tick(sim.broker, sim.now_us, &next);
+    if (sim.down && sim.now_us >= sim.away_until_us) {
+        sim.down = false;
+        group_hear_all(sim.broker);
+    }
+    if (!sim.down)
+        broker_tick(sim.broker, sim.now_us, &next);
     for (size_t k = 0; k < n_flight;) {
         struct request r = flight[k].request;
 
@@ -377,11 +382,12 @@ static bool strike_broker(struct instance *me, enum fault fault, int how)
         (void)broker_init(b, client_txn_id(rk), b->txns[txn].timeout_us, &pid, &epoch);
     } else if (fault == FAULT_COMPACT)
         broker_compact(b);
-    else if (fault == FAULT_AWAY) {
+    else if (fault == FAULT_AWAY || fault == FAULT_DOWN) {
         size_t n;
         struct instance *all = sched_instances(&n);
 
         sim.away_until_us = sim.now_us + away_us[how];
+        sim.down |= fault == FAULT_DOWN;
         for (size_t i = 0; i < n; i++)
             for (rk = all[i].life == LIFE_ENDED ? NULL : all[i].clients; rk; rk = *(struct rd_kafka_s **)rk)
                 client_lost(rk);
@@ -418,10 +424,10 @@ static enum fault strike(struct instance *me, enum step step, enum fault fault, 
         world_struck(me, FAULT_JOIN, how);
         next_timer_us = sim.now_us;
         return FAULT_NONE;
-    case FAULT_KICK: case FAULT_FENCE: case FAULT_TXN_TIMEOUT: case FAULT_COMPACT: case FAULT_AWAY:
+    case FAULT_KICK: case FAULT_FENCE: case FAULT_TXN_TIMEOUT: case FAULT_COMPACT: case FAULT_AWAY: case FAULT_DOWN:
         (void)strike_broker(me, fault, how);
         next_timer_us = sim.now_us;
-        return fault == FAULT_AWAY && how == 3 && schedule_cannot(step, FAULT_LOST_ANSWER) == NULL ? FAULT_LOST_ANSWER : FAULT_NONE;
+        return fault >= FAULT_AWAY && how == 3 && schedule_cannot(step, FAULT_LOST_ANSWER) == NULL ? FAULT_LOST_ANSWER : FAULT_NONE;
     default:
         return fault;
     }

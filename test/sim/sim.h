@@ -57,7 +57,8 @@ enum fault {
     FAULT_FENCE,       /* somebody else takes its transactional id */
     FAULT_TXN_TIMEOUT, /* transaction.timeout.ms passes */
     FAULT_COMPACT,
-    FAULT_AWAY, /* no broker for some time; how 3: what is asked takes effect before */
+    FAULT_AWAY, /* nobody reaches it for some time; how 3: what is asked takes effect before */
+    FAULT_DOWN, /* it stands still as long itself, and members' sessions begin anew when it is back */
     /* on the wire */
     FAULT_LOST_REQUEST,
     FAULT_LOST_ANSWER, /* it took effect */
@@ -148,6 +149,7 @@ struct sim {
     struct schedule schedule;
     struct broker *broker;
     int64_t now_us, away_until_us;
+    bool down; /* away because it stands still */
     struct instance *me; /* NULL: the world */
     int counts[STAGES_MAX][N_STEPS];
     int struck[N_STEPS][N_FAULTS];

@@ -475,7 +475,7 @@ int64_t world_tick(void)
                 slots[i][k].start_us = INT64_MAX;
                 slots[i][k].live = sched_start(s, i, k);
             }
-    if (is_quiet()) {
+    if (!sim.down && is_quiet()) {
         stable_since_us = sim.now_us;
         if (wave < w->n_waves && w->waves[wave].last && !restarted)
             restart();
