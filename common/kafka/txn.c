@@ -102,19 +102,6 @@ enum status txn_start(struct txn *t, struct error *err)
     return init(t, START_TIMEOUT_MS, err);
 }
 
-void txn_free(struct txn *t)
-{
-    struct error ignored;
-
-    if (t == NULL)
-        return;
-    if (t->open && !t->spent)
-        (void)txn_abort(t, &ignored);
-    producer_done(&t->p);
-    free(t->id);
-    free(t);
-}
-
 void txn_claim(struct txn *t, txn_claim_fn *claim, void *ctx)
 {
     t->claim = claim;
@@ -272,6 +259,20 @@ enum status txn_abort(struct txn *t, struct error *err)
         /* whether or not it came through: a new producer's init ends it */
         return renew(t, e == NULL ? "an abort was slow or lost its coordinator" : rd_kafka_error_string(e), err);
     }
+}
+
+/* What an abort that fails leaves open, the next holder of the id ends, or the broker after the transaction's timeout. */
+void txn_free(struct txn *t)
+{
+    if (t == NULL)
+        return;
+    if (t->open && !t->spent) {
+        bool unknown;
+        AUTO(kerror) ignored = end(t, rd_kafka_abort_transaction, &unknown);
+    }
+    producer_done(&t->p);
+    free(t->id);
+    free(t);
 }
 
 /* After a failure: the transaction is aborted, err keeps the first cause unless the abort is worse. */
