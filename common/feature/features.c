@@ -158,6 +158,24 @@ static void fingerprint(struct features *f, const struct feature_def *defs, size
     bytes_done(&text);
 }
 
+static void list_asked(struct features *f)
+{
+    for (int others = 0; others < 2; others++) {
+        f->asked[others] = arena_alloc(&f->arena, (f->n_made + 1) * sizeof(*f->asked[others]));
+        for (size_t i = 0; i < f->n_made; i++) {
+            const struct made *m = &f->made[i];
+            const struct ring_def *ring = &f->plan.rings[m->window.ring];
+
+            if (m->aggregate == NULL || m->others != others)
+                continue;
+            f->asked[others][f->n_asked[others]++] = (struct question){
+                .made = i, .ring = ring, .of = m, .delay_ms = ring->cursors[m->window.head].ms,
+                .parts = {m->parts[0] < 0 ? NULL : &ring->parts[m->parts[0]], m->parts[1] < 0 ? NULL : &ring->parts[m->parts[1]]},
+                .is_count = strcmp(m->aggregate->name, "count") == 0 && m->window.tail >= 0};
+        }
+    }
+}
+
 enum status features_new(const struct feature_input *inputs, size_t n_inputs, size_t emit, const struct feature_def *defs,
                          size_t n_defs, struct features **ret_features, struct error *err)
 {
@@ -178,6 +196,7 @@ enum status features_new(const struct feature_input *inputs, size_t n_inputs, si
         return st;
     }
     plan_layout(&f->plan, &f->arena);
+    list_asked(f);
     fingerprint(f, defs, n_defs);
     *ret_features = f;
     return OK;

@@ -57,16 +57,21 @@ static bool row_values(struct run *run, size_t r, struct error *err)
     return true;
 }
 
-static void put_value(const struct run *run, size_t i, struct asked *a, size_t r)
+static void put_value(const struct run *run, const struct question *q, struct asked *a, int64_t event_ms, size_t r)
 {
-    const struct made *m = &run->f->made[i];
-    struct col *col = &run->out[i];
+    const struct made *m = q->of;
+    struct col *col = &run->out[q->made];
     double v;
 
-    a->ring = &run->f->plan.rings[m->window.ring];
+    if (q->is_count) {
+        col->i64[r] = (int64_t)(a->head.pos - a->tail.pos);
+        return;
+    }
+    a->ring = q->ring;
     a->window = &m->window;
-    a->parts[0] = m->parts[0] < 0 ? NULL : &a->ring->parts[m->parts[0]];
-    a->parts[1] = m->parts[1] < 0 ? NULL : &a->ring->parts[m->parts[1]];
+    a->as_of = event_ms - q->delay_ms;
+    a->parts[0] = q->parts[0];
+    a->parts[1] = q->parts[1];
     a->value = m->value;
     a->own = m->aggregate->is_own ? run->v[m->window.ring][m->value] : NAN;
     a->parameter = m->parameter;
@@ -83,18 +88,13 @@ static void put_value(const struct run *run, size_t i, struct asked *a, size_t r
 static void put_values(const struct run *run, size_t r, int64_t event_ms, bool others)
 {
     struct asked a = {.past = &run->past, .rows = &run->past};
+    const struct question *q = run->f->asked[others];
 
-    for (size_t i = 0; i < run->f->n_made; i++) {
-        const struct made *m = &run->f->made[i];
-        const struct ring_def *def;
-
-        if (m->aggregate == NULL || m->others != others)
-            continue;
-        def = &run->f->plan.rings[m->window.ring];
-        a.as_of = event_ms - def->cursors[m->window.head].ms;
-        a.head = ring_spot(&run->past, def, m->window.head);
-        a.tail = m->window.tail < 0 ? (struct spot){0} : ring_spot(&run->past, def, m->window.tail);
-        put_value(run, i, &a, r);
+    for (size_t k = 0; k < run->f->n_asked[others]; k++, q++) {
+        a.head = ring_spot(&run->past, q->ring, q->of->window.head);
+        if (q->of->window.tail >= 0)
+            a.tail = ring_spot(&run->past, q->ring, q->of->window.tail);
+        put_value(run, q, &a, event_ms, r);
     }
 }
 
@@ -155,15 +155,14 @@ static void put_late(const struct run *run, size_t r, int64_t event_ms, bool oth
             if (!def->cursors[def->parts[k].head].floor)
                 part_then(&scratch, &run->past, def, &def->parts[k], then[i]);
     }
-    for (size_t i = 0; i < run->f->n_made; i++) {
-        const struct made *m = &run->f->made[i];
+    for (size_t k = 0; k < run->f->n_asked[others]; k++) {
+        const struct question *q = &run->f->asked[others][k];
+        const struct window *w = &q->of->window;
 
-        if (m->aggregate == NULL || m->others != others)
-            continue;
-        a.as_of = event_ms - plan->rings[m->window.ring].cursors[m->window.head].ms;
-        a.head = then[m->window.ring][m->window.head];
-        a.tail = m->window.tail < 0 ? (struct spot){0} : then[m->window.ring][m->window.tail];
-        put_value(run, i, &a, r);
+        a.head = then[w->ring][w->head];
+        if (w->tail >= 0)
+            a.tail = then[w->ring][w->tail];
+        put_value(run, q, &a, event_ms, r);
     }
 }
 
@@ -204,7 +203,7 @@ static enum status apply_row(struct run *run, int64_t event_ms, int64_t floor, s
     late = run->emits && event_ms < m.as_of;
     for (size_t i = 0; i < plan->n_rings; i++)
         moved |= ring_seek(p, &plan->rings[i], m);
-    if (run->emits && run->f->some_others)
+    if (run->emits && run->f->n_asked[1])
         (late ? put_late : put_values)(run, r, event_ms, /* others= */ true);
     moved |= put_event(run, m, event_ms, r);
     if (p->st == OK && moved) {
@@ -261,20 +260,26 @@ static enum status begin_run(struct run *run, struct batch *in, struct error *er
     return OK;
 }
 
-/* The entries of a group of rows, their memory asked for long before it is read. */
-static void expect_group(const struct run *run, const struct view *keys, const char **bad, size_t n, uint64_t *hashes,
-                         struct entry **entries)
+/* The entries of a group of rows. One look at memory far away after the other would take longer than all the rest. */
+static void expect_group(const struct run *run, const struct view *keys, const int64_t *event_ms, const char **bad, size_t n,
+                         uint64_t *hashes, struct entry **entries)
 {
+    const struct plan *plan = &run->f->plan;
+
+    for (size_t r = 0; r < n; r++) {
+        hashes[r] = bad[r] ? 0 : state_hash(run->past.state, keys[r]);
+        state_expect(run->past.state, hashes[r]);
+    }
     for (size_t r = 0; r < n; r++)
-        if (bad[r] == NULL) {
-            hashes[r] = state_hash(run->past.state, keys[r]);
-            state_expect(run->past.state, hashes[r]);
-        }
+        state_expect_entry(run->past.state, hashes[r]);
     for (size_t r = 0; r < n; r++) {
         entries[r] = bad[r] ? NULL : state_find_hashed(run->past.state, keys[r], hashes[r]);
-        for (size_t at = 0; entries[r] && at < run->f->plan.head_bytes; at += 64)
+        for (size_t at = 0; entries[r] && at < plan->head_bytes; at += 64)
             __builtin_prefetch(entries[r]->value + at);
     }
+    for (size_t r = 0; r < n; r++)
+        for (size_t i = 0; entries[r] && entries[r]->n_bytes && i < plan->n_rings; i++)
+            ring_expect(entries[r]->value, &plan->rings[i], event_ms[r]);
 }
 
 static bool has_ring(const struct run *run)
@@ -318,7 +323,7 @@ enum status features_apply(const struct features *f, struct state *s, size_t inp
         struct entry *e;
 
         if (r % GROUP == 0)
-            expect_group(&run, keys + r, bad + r, in->n_rows - r < GROUP ? in->n_rows - r : GROUP, hashes, entries);
+            expect_group(&run, keys + r, event_ms + r, bad + r, in->n_rows - r < GROUP ? in->n_rows - r : GROUP, hashes, entries);
         if (bad[r])
             continue;
         at = run.emits && event_ms[r] > at ? event_ms[r] : at;

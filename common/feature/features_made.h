@@ -22,6 +22,16 @@ struct made {
     double parameter;
 };
 
+/* An aggregate as it is asked for each row, with all that is the same for every row. */
+struct question {
+    size_t made;
+    const struct ring_def *ring;
+    const struct made *of;
+    const struct part_def *parts[2];
+    int64_t delay_ms;
+    bool is_count; /* of a window with a tail: two positions' difference */
+};
+
 struct features {
     struct arena arena;
     struct feature_input *inputs;
@@ -30,7 +40,8 @@ struct features {
     struct feature_col *cols;
     size_t n_made;
     struct plan plan;
-    bool some_others;
+    struct question *asked[2]; /* with the event itself, and without */
+    size_t n_asked[2];
     char fingerprint[17];
 };
 

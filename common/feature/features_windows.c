@@ -196,7 +196,6 @@ static enum status add_window(struct features *f, const struct feature_def *d, c
     m.family = made->family;
     m.over = made->over;
     *made = m;
-    f->some_others = f->some_others || m.others;
     return OK;
 }
 

@@ -91,6 +91,7 @@ static void put_in_order(struct ring_def *r)
         r->order[k] = (uint8_t)i;
         n++;
     }
+    r->n_by_time = n;
     for (size_t i = 0; i < r->n_cursors; i++)
         if (r->cursors[i].kind != CURSOR_TIME)
             r->order[n++] = (uint8_t)i;

@@ -58,7 +58,8 @@ struct ring_def {
     size_t n_values;
     struct cursor_def cursors[CURSORS_MAX];
     size_t n_cursors;
-    uint8_t order[CURSORS_MAX]; /* heads before tails */
+    uint8_t order[CURSORS_MAX]; /* heads before tails, those by time first */
+    size_t n_by_time;
     struct part_def parts[PARTS_MAX];
     size_t n_parts;
     bool keeps_all;    /* a part since ever takes in also what no window can ask for */

@@ -27,28 +27,6 @@ static bool is_gap(int64_t later, int64_t earlier, int64_t gap)
     return (uint64_t)later - (uint64_t)earlier > (uint64_t)gap;
 }
 
-/* A row's word within its page; the first is 1. */
-static uint32_t word_of(const struct past *p, uint32_t row)
-{
-    return (row - p->plan->head_bytes / 8) & (p->plan->page_bytes / 8 - 1);
-}
-
-static uint32_t last_word(const struct ring_def *def)
-{
-    return 1 + (def->rows_per_page - 1) * def->row_words;
-}
-
-uint32_t ring_next(const struct past *p, const struct ring_def *def, uint32_t row)
-{
-    uint32_t word = word_of(p, row);
-
-    if (row == ring_of(p, def)->last_row)
-        return 0;
-    if (word < last_word(def))
-        return row + def->row_words;
-    return ((const struct page *)past_at(p, row - word))->next + 1;
-}
-
 uint32_t ring_prev(const struct past *p, const struct ring_def *def, uint32_t row)
 {
     uint32_t word = word_of(p, row), prev;
@@ -108,10 +86,13 @@ static void pass(struct past *p, const struct ring_def *def, int c)
     struct cursor *s = cursor_of(p, def, c);
     uint32_t row = s->next;
 
-    if (def->cursors[c].n_links)
+    if (def->cursors[c].n_links) {
         run_links(p, def, c, row, s->pos, false);
-    cursor_of(p, def, c)->pos++;
-    stand_at(p, def, c, ring_next(p, def, row));
+        s = cursor_of(p, def, c);
+    }
+    s->pos++;
+    s->next = row = ring_next(p, def, row);
+    s->ms = row ? row_of(p, row)->ms : INT64_MAX;
 }
 
 /* Where the chain begins that ends at the head. Events before `known` were chained already. */
@@ -136,26 +117,39 @@ bool ring_seek(struct past *p, const struct ring_def *def, struct moments m)
     uint32_t was[CURSORS_MAX];
     bool moved = false;
 
-    for (size_t i = 0; i < def->n_cursors; i++) {
+    for (size_t i = 0; i < def->n_by_time; i++) {
+        int c = def->order[i];
+        const struct cursor *s = cursor_of(p, def, c);
+        int64_t until = bound(&def->cursors[c], m);
+
+        for (was[c] = s->pos; s->ms <= until && s->next; s = cursor_of(p, def, c)) {
+            pass(p, def, c);
+            moved = true;
+        }
+    }
+    for (size_t i = def->n_by_time; i < def->n_cursors; i++) {
         int c = def->order[i];
         const struct cursor_def *d = &def->cursors[c];
-        int64_t until = d->kind == CURSOR_TIME ? bound(d, m) : 0;
-        uint32_t begin;
+        uint32_t begin = cursor_of(p, def, d->head)->pos - d->n;
 
-        was[c] = cursor_of(p, def, c)->pos;
-        if (d->kind == CURSOR_TIME)
-            while (cursor_of(p, def, c)->ms <= until && cursor_of(p, def, c)->next)
-                pass(p, def, c);
-        else if (d->kind == CURSOR_LAST)
-            while (ahead(cursor_of(p, def, d->head)->pos, cursor_of(p, def, c)->pos) > (int32_t)d->n)
-                pass(p, def, c);
-        else
-            for (begin = chain_begins(p, def, c, was[d->head], bound(&def->cursors[d->head], m));
-                 cursor_of(p, def, c)->pos != begin;)
-                pass(p, def, c);
-        moved = moved || cursor_of(p, def, c)->pos != was[c];
+        if (d->kind == CURSOR_GAP)
+            begin = chain_begins(p, def, c, was[d->head], bound(&def->cursors[d->head], m));
+        for (; ahead(begin, cursor_of(p, def, c)->pos) > 0; moved = true)
+            pass(p, def, c);
     }
     return moved;
+}
+
+void ring_expect(const uint8_t *value, const struct ring_def *def, int64_t as_of)
+{
+    const struct cursor *s = (const struct cursor *)(const void *)(value + def->cursors_at);
+
+    for (size_t c = 0; c < def->n_cursors; c++)
+        if (s[c].ms <= minus(as_of, def->cursors[c].ms)) {
+            __builtin_prefetch(value + (size_t)s[c].next * 8);
+            __builtin_prefetch(value + ((size_t)s[c].next + def->row_words) * 8);
+        }
+    __builtin_prefetch(value + (size_t)((const struct ring *)(const void *)(value + def->at))->last_row * 8);
 }
 
 /* A free slot behind the newest row, which it then is. */
@@ -315,13 +309,6 @@ void ring_trim(struct past *p, const struct ring_def *def)
         past_dirty(p, r->first, sizeof(struct page));
         past_give(p, page, 0);
     }
-}
-
-struct spot ring_spot(const struct past *p, const struct ring_def *def, int c)
-{
-    const struct cursor *s = cursor_of(p, def, c);
-
-    return (struct spot){s->pos, s->next};
 }
 
 struct spot ring_back(const struct past *p, const struct ring_def *def, int c, int64_t as_of, const struct spot *spots)

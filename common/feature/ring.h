@@ -60,17 +60,47 @@ static inline struct row *row_of(const struct past *p, uint32_t place)
     return past_at(p, place);
 }
 
+/* A row's word within its page; the first is 1. */
+static inline uint32_t word_of(const struct past *p, uint32_t row)
+{
+    return (row - p->plan->head_bytes / 8) & (p->plan->page_bytes / 8 - 1);
+}
+
+static inline uint32_t last_word(const struct ring_def *def)
+{
+    return 1 + (def->rows_per_page - 1) * def->row_words;
+}
+
+/* The next row's place; 0 at the end. */
+static inline uint32_t ring_next(const struct past *p, const struct ring_def *def, uint32_t row)
+{
+    uint32_t word = word_of(p, row);
+
+    if (row == ring_of(p, def)->last_row)
+        return 0;
+    if (word < last_word(def))
+        return row + def->row_words;
+    return ((const struct page *)past_at(p, row - word))->next + 1;
+}
+
 /* Moves the cursors on to the moments, which never go back. Whether one passed an event. */
 bool ring_seek(struct past *p, const struct ring_def *def, struct moments m);
+/* Asks for the memory that a row of this time will look at. */
+void ring_expect(const uint8_t *value, const struct ring_def *def, int64_t as_of);
 /* Puts an event in. v: the ring's values. */
 void ring_put(struct past *p, const struct ring_def *def, struct moments m, int64_t ms, const double *v);
 /* Drops the pages that lie behind all cursors. */
 void ring_trim(struct past *p, const struct ring_def *def);
 
-uint32_t ring_next(const struct past *p, const struct ring_def *def, uint32_t row); /* 0 at the end */
 uint32_t ring_prev(const struct past *p, const struct ring_def *def, uint32_t row); /* 0 at the beginning */
+static inline struct spot ring_spot(const struct past *p, const struct ring_def *def, int c)
+{
+    const struct cursor *s = cursor_of(p, def, c);
+
+    return (struct spot){s->pos, s->next};
+}
+
 /* Where a cursor stood, or would have, as of an earlier moment. spots: of the cursors that it rests on. */
-struct spot ring_spot(const struct past *p, const struct ring_def *def, int c);
 struct spot ring_back(const struct past *p, const struct ring_def *def, int c, int64_t as_of, const struct spot *spots);
 
 #endif

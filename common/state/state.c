@@ -75,6 +75,16 @@ void state_expect(const struct state *s, uint64_t hash)
     __builtin_prefetch(&s->slots[hash & (s->n_slots - 1)]);
 }
 
+void state_expect_entry(const struct state *s, uint64_t hash)
+{
+    const struct entry *e = s->slots[hash & (s->n_slots - 1)].entry;
+
+    if (e == NULL)
+        return;
+    __builtin_prefetch(e);
+    __builtin_prefetch(e + 1); /* the key */
+}
+
 struct entry *state_find_hashed(const struct state *s, struct view key, uint64_t hash)
 {
     return slot_of(s, hash, key)->entry;

@@ -45,7 +45,8 @@ struct entry *state_find(struct state *s, struct view key);
 struct entry *state_get(struct state *s, struct view key, struct error *err); /* found or made, value empty */
 /* The same for who has the key's hash; and, for who has many keys, what may make the memory come near before it is looked at. */
 uint64_t state_hash(const struct state *s, struct view key);
-void state_expect(const struct state *s, uint64_t hash);
+void state_expect(const struct state *s, uint64_t hash);       /* the table, */
+void state_expect_entry(const struct state *s, uint64_t hash); /* then the entry that is likely to be the key's */
 struct entry *state_find_hashed(const struct state *s, struct view key, uint64_t hash);
 struct entry *state_get_hashed(struct state *s, struct view key, uint64_t hash, struct error *err);
 enum status state_resize(struct state *s, struct entry *e, size_t n_bytes, struct error *err);

@@ -1,15 +1,18 @@
 /*
- * test/bench/features.c: the fraud pipeline's 15 features over the published transactions, memory to memory.
+ * test/bench/features.c: 27 features over 6 windows over the published transactions, memory to memory; and what an event costs
+ * over windows from 1 to 60 days and for 1,000 to 1,000,000 keys.
  *
- * usage: features [TX.csv.zst [REFERENCE.csv]]   With a reference (test/reference/features.py) each row is compared to
- * it, to 1e-6, and the exit status says whether all were equal. Labels are frauds, known 7 days after; two chained
- * sets as in pipelines/fraud.json, inputs merged by event time, a label before a transaction of the same time.
+ * usage: features [TX.csv.zst [REFERENCE.csv]]   With a reference (test/reference/features.py) the 15 features of it are compared for each
+ * row, to 1e-6, and the exit status says whether all were equal. Labels are frauds, known 7 days after; two chained
+ * sets as in pipelines/fraud.json, inputs merged by event time, a label before a transaction of the same time. Each
+ * transaction is thus an event of two sets: features_mem_per_s counts it once, features_events_per_s each time and the labels.
  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/rand.h"
 #include "feature/feature.h"
 #include "test/bench/figure.h"
 
@@ -25,21 +28,27 @@ struct tx {
     int fraud;
 };
 
-static const char *const spans[] = {"1d", "7d", "30d"};
+static const char *const spans[] = {"1d", "7d", "30d"}, *const weeks[] = {"7d", "14d", "28d", "60d"}, *const ever[] = {"ever"};
 static const struct feature_col tx_cols[] = {{"amount", COL_DOUBLE, false, 2}, {"ts", COL_INT, true, -1}};
 static const struct feature_input customer_inputs[] = {{"transactions", tx_cols, 2}};
-static const struct feature_input terminal_inputs[] = {{"labels", tx_cols, 0}, {"enriched", tx_cols, 2}};
+static const struct feature_input terminal_inputs[] = {{"labels", tx_cols, 1}, {"enriched", tx_cols, 2}};
 static const struct feature_def customer_defs[] = {
     {.name = "amount", .expr = "amount"},
     {.name = "weekend", .expr = "weekday(ts) >= 5"},
     {.name = "night", .expr = "hour(ts) <= 6"},
     {.name = "customer_n", .aggregate = "count", .of = "transactions", .over = spans, .n_over = 3},
     {.name = "customer_mean", .aggregate = "mean", .of = "amount", .over = spans, .n_over = 3},
+    {.name = "to_mean", .aggregate = "ratio", .of = "amount", .over = spans + 1, .n_over = 2},
+    {.name = "z", .aggregate = "zscore", .of = "amount", .over = spans + 2, .n_over = 1},
+    {.name = "most", .aggregate = "max", .of = "amount", .over = ever, .n_over = 1, .others = true},
+    {.name = "to_most", .expr = "amount / most"},
 };
 static const struct feature_def terminal_defs[] = {
     {.name = "terminal_n", .aggregate = "count", .of = "enriched", .over = spans, .n_over = 3, .delay = "7d"},
     {.name = "terminal_frauds", .aggregate = "count", .of = "labels", .over = spans, .n_over = 3},
     {.name = "terminal_risk", .expr = "coalesce(terminal_frauds / terminal_n, 0)"},
+    {.name = "frauds", .aggregate = "count", .of = "labels", .over = weeks, .n_over = 4},
+    {.name = "small_frauds", .aggregate = "count", .of = "labels", .over = weeks, .n_over = 4, .where = "amount < 220"},
 };
 static const char *const columns[N_FEATURES] = {
     "amount",           "weekend",       "night",         "customer_n_1d",  "customer_n_7d",    "customer_n_30d",
@@ -60,7 +69,7 @@ static void die(const char *what)
 
 static struct stage make(const struct feature_input *inputs, size_t n_inputs, const struct feature_def *defs, size_t n)
 {
-    struct stage s = {.state = state_new((size_t)2 << 30), .at = INT64_MIN};
+    struct stage s = {.state = state_new((size_t)4 << 30), .at = INT64_MIN};
     struct error err;
 
     if (features_new(inputs, n_inputs, n_inputs - 1, defs, n, &s.f, &err) != OK)
@@ -115,11 +124,13 @@ static void give_labels(struct stage *terminal, const struct tx *rows, size_t n,
 {
     struct view keys[BATCH];
     int64_t ms[BATCH];
+    double amounts[BATCH];
     size_t k = 0;
 
     for (; *next < n && rows[*next].event_ms + WEEK_MS <= until_ms && k < BATCH; ++*next)
         if (rows[*next].fraud) {
             keys[k] = view_str(rows[*next].terminal);
+            amounts[k] = rows[*next].amount;
             ms[k++] = rows[*next].event_ms + WEEK_MS;
         }
     if (k > 0) {
@@ -127,6 +138,7 @@ static void give_labels(struct stage *terminal, const struct tx *rows, size_t n,
 
         batch_init(&b, a, k);
         b.n_rows = k;
+        memcpy(batch_add_col(&b, "amount", COL_DOUBLE)->f64, amounts, k * sizeof(*amounts));
         apply(terminal, 0, &b, keys, ms);
     }
 }
@@ -175,7 +187,7 @@ static size_t run_batch(struct stage *customer, struct stage *terminal, const st
     struct batch b;
     struct col *amount;
 
-    batch_init(&b, a, BATCH);
+    batch_init(&b, a, to - from);
     b.n_rows = to - from;
     amount = batch_add_col(&b, "amount", COL_DOUBLE);
     for (size_t r = 0; r < b.n_rows; r++) {
@@ -198,6 +210,74 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+/* ---- flatness: count, mean, variance and max of one window; keys in turn, each with an event every 12 hours ---- */
+#define HALF_DAY_MS ((int64_t)12 * 3600000)
+
+/* Nanoseconds an event, once the windows are full. */
+static double event_ns(const char *window, size_t n_keys, size_t n_warm, size_t n_timed, double *ret_key_bytes)
+{
+    const char *const over[] = {window};
+    const struct feature_def defs[] = {{.name = "n", .aggregate = "count", .of = "transactions", .over = over, .n_over = 1},
+                                       {.name = "mean", .aggregate = "mean", .of = "amount", .over = over, .n_over = 1},
+                                       {.name = "variance", .aggregate = "variance", .of = "amount", .over = over, .n_over = 1},
+                                       {.name = "max", .aggregate = "max", .of = "amount", .over = over, .n_over = 1}};
+    struct stage s = make(customer_inputs, 1, defs, ARRAY_LEN(defs));
+    struct arena a = ARENA_EMPTY;
+    static char names[BATCH][12];
+    struct view keys[BATCH];
+    int64_t ms[BATCH];
+    double began = 0;
+    struct rand r;
+
+    rand_seed(&r, 1);
+    for (size_t i = 0; i < n_warm + n_timed; i += BATCH) {
+        struct batch b;
+        struct col *amount;
+
+        if (i == n_warm)
+            began = seconds();
+        arena_reset(&a);
+        batch_init(&b, &a, BATCH);
+        b.n_rows = BATCH;
+        amount = batch_add_col(&b, "amount", COL_DOUBLE);
+        for (size_t k = 0; k < BATCH; k++) {
+            uint64_t key = (i + k) % n_keys * 0x9e3779b1u % 0xfffffffbu; /* as spread over memory as real ones are */
+
+            for (size_t c = 0; c < 8; c++)
+                names[k][c] = (char)('a' + (key >> (4 * c) & 15));
+            keys[k] = view_of(names[k], 8);
+            ms[k] = (int64_t)((i + k) / n_keys) * HALF_DAY_MS + (int64_t)((double)((i + k) % n_keys) / (double)n_keys * (double)HALF_DAY_MS);
+            amount->f64[k] = (double)rand_below(&r, 100000) / 100;
+        }
+        apply(&s, 0, &b, keys, ms);
+    }
+    began = seconds() - began;
+    *ret_key_bytes = (double)state_bytes(s.state) / (double)state_n_keys(s.state);
+    state_free(s.state);
+    features_free(s.f);
+    arena_done(&a);
+    return began * 1e9 / (double)n_timed;
+}
+
+static void flatness(void)
+{
+    double bytes, few, many;
+
+    few = event_ns("1d", 10000, 100000, 500000, &bytes);
+    figure("features", "features_1d_ns", few, "ns");
+    figure("features", "features_1d_key_bytes", bytes, "B");
+    many = event_ns("60d", 10000, 1400000, 500000, &bytes);
+    figure("features", "features_60d_ns", many, "ns");
+    figure("features", "features_60d_key_bytes", bytes, "B");
+    figure("features", "features_60d_vs_1d", many / few, "ratio");
+    few = event_ns("5d", 1000, 100000, 1000000, &bytes);
+    figure("features", "features_1000_keys_ns", few, "ns");
+    many = event_ns("5d", 1000000, 11000000, 2000000, &bytes);
+    figure("features", "features_1000000_keys_ns", many, "ns");
+    figure("features", "features_1000000_keys_key_bytes", bytes, "B");
+    figure("features", "features_1000000_vs_1000_keys", many / few, "ratio");
+}
+
 int main(int argc, char **argv)
 {
     const char *path = argc > 1 ? argv[1] : DEFAULT_CSV;
@@ -205,7 +285,7 @@ int main(int argc, char **argv)
     struct stage customer = make(customer_inputs, 1, customer_defs, ARRAY_LEN(customer_defs));
     struct stage terminal = make(terminal_inputs, 2, terminal_defs, ARRAY_LEN(terminal_defs));
     struct arena a = ARENA_EMPTY;
-    size_t n, n_bad = 0, next_label = 0, equal = 0;
+    size_t n, n_bad = 0, next_label = 0, equal = 0, n_frauds = 0;
     struct stat st;
     struct tx *rows;
     char head[512];
@@ -232,8 +312,14 @@ int main(int argc, char **argv)
             to++;
         n_bad += run_batch(&customer, &terminal, rows, from, to, &a, reference);
     }
-    if (reference == NULL)
-        figure("features", "features_mem_per_s", (double)n / (seconds() - began), "1/s");
+    began = seconds() - began;
+    for (size_t i = 0; i < n; i++)
+        n_frauds += (size_t)rows[i].fraud;
+    if (reference == NULL) {
+        figure("features", "features_mem_per_s", (double)n / began, "1/s");
+        figure("features", "features_events_per_s", (double)(2 * n + n_frauds) / began, "1/s");
+        figure("features", "features_state_bytes", (double)(state_bytes(customer.state) + state_bytes(terminal.state)), "B");
+    }
     figure("features", "features_customer_key_bytes", (double)state_bytes(customer.state) / (double)state_n_keys(customer.state), "B");
     figure("features", "features_terminal_key_bytes", (double)state_bytes(terminal.state) / (double)state_n_keys(terminal.state), "B");
     for (size_t i = 1; i < n; i++)
@@ -246,5 +332,7 @@ int main(int argc, char **argv)
     features_free(terminal.f);
     arena_done(&a);
     free(rows);
+    if (reference == NULL)
+        flatness();
     return n_bad != 0;
 }
