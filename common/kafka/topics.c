@@ -7,8 +7,15 @@
 #include "base/clock.h"
 #include "kafka/topics.h"
 
-#define TIME_TYPE "message.timestamp.type"
-#define TIME_TYPE_WANTED "LogAppendTime"
+/* What a topic must have, and why. */
+static const struct must {
+    const char *name, *value;
+    bool compact; /* of a compacted topic alone */
+    const char *why;
+} musts[] = {
+    {"message.timestamp.type", "LogAppendTime", false, "with event time as Kafka's timestamp, retention deletes history"},
+    {"cleanup.policy", "compact", true, "retention deletes the last value of a key"},
+};
 
 static rd_kafka_NewTopic_t *new_topic(const struct topic_spec *spec, struct error *err)
 {
@@ -20,9 +27,9 @@ static rd_kafka_NewTopic_t *new_topic(const struct topic_spec *spec, struct erro
         (void)err_set(err, ERR_FATAL, "topic %s with %d partitions: %s", spec->name, spec->partitions, why);
         return NULL;
     }
-    (void)rd_kafka_NewTopic_set_config(t, TIME_TYPE, TIME_TYPE_WANTED);
-    if (spec->compact)
-        (void)rd_kafka_NewTopic_set_config(t, "cleanup.policy", "compact");
+    for (size_t i = 0; i < ARRAY_LEN(musts); i++)
+        if (spec->compact || !musts[i].compact)
+            (void)rd_kafka_NewTopic_set_config(t, musts[i].name, musts[i].value);
     return t;
 }
 
@@ -82,8 +89,24 @@ static bool is_denied(rd_kafka_resp_err_t code)
     return code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED || code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
 }
 
+static const struct must *must_of(const char *name, bool compact)
+{
+    for (size_t i = 0; i < ARRAY_LEN(musts); i++)
+        if (strcmp(musts[i].name, name) == 0 && (compact || !musts[i].compact))
+            return &musts[i];
+    return NULL;
+}
+
+static bool is_compact(const struct topic_spec *const *specs, size_t n, const char *topic)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(specs[i]->name, topic) == 0)
+            return specs[i]->compact;
+    return false;
+}
+
 /* A stage's principal need not be allowed to look: the operator's command does. */
-static enum status check_time_type(const rd_kafka_ConfigResource_t *resource, const char *brokers, struct error *err)
+static enum status check_config(const rd_kafka_ConfigResource_t *resource, bool compact, const char *brokers, struct error *err)
 {
     const char *name = rd_kafka_ConfigResource_name(resource);
     const rd_kafka_ConfigEntry_t **entries;
@@ -101,13 +124,12 @@ static enum status check_time_type(const rd_kafka_ConfigResource_t *resource, co
     entries = rd_kafka_ConfigResource_configs(resource, &n);
     for (size_t i = 0; i < n; i++) {
         const char *value = rd_kafka_ConfigEntry_value(entries[i]);
+        const struct must *m = must_of(rd_kafka_ConfigEntry_name(entries[i]), compact);
 
-        if (strcmp(rd_kafka_ConfigEntry_name(entries[i]), TIME_TYPE) == 0 && value != NULL &&
-            strcmp(value, TIME_TYPE_WANTED) != 0)
+        if (m != NULL && value != NULL && strcmp(value, m->value) != 0)
             return err_set(err, ERR_FATAL,
-                           "topic %s at %s has %s=%s, expected %s: with event time as Kafka's timestamp, retention deletes "
-                           "history; change it with kafka-configs.sh --alter --topic %s --add-config %s=%s",
-                           name, brokers, TIME_TYPE, value, TIME_TYPE_WANTED, name, TIME_TYPE, TIME_TYPE_WANTED);
+                           "topic %s at %s has %s=%s, expected %s: %s; change it with kafka-configs.sh --alter --topic %s "
+                           "--add-config %s=%s", name, brokers, m->name, value, m->value, m->why, name, m->name, m->value);
     }
     return OK;
 }
@@ -138,7 +160,7 @@ static enum status check_configs(rd_kafka_t *client, const char *brokers, const 
         return conf_explain(err, code, brokers, "configuration of topics");
     got = rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(event), &n_got);
     for (size_t i = 0; i < n_got && s == OK; i++)
-        s = check_time_type(got[i], brokers, err);
+        s = check_config(got[i], is_compact(present, n, rd_kafka_ConfigResource_name(got[i])), brokers, err);
     return s;
 }
 
