@@ -3,7 +3,7 @@ import random
 import threading
 
 from ledger import *  # noqa: F403  (support.py chooses the Python that has the next ones)
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException  # isort: skip
+from confluent_kafka import IsolationLevel, KafkaException  # isort: skip
 from confluent_kafka.admin import OffsetSpec  # isort: skip
 
 FAULT_BIN = os.path.abspath(os.environ.get("MILLRACE_FAULT_BIN", "build/fault/bin"))
@@ -38,6 +38,7 @@ class Fleet:
         self.slots, self.lock, self.over = {}, threading.RLock(), threading.Event()
         self.ended = []  # (slot, exit status) of processes that ended though nobody made them
         self.admin = AdminClient({"bootstrap.servers": BROKERS, "log_level": 0})
+        self.groups = {stage: Committed(self.group(stage)) for stage in WORKERS}
         os.mkdir(f"{p.folder}/log")
         self.watcher = threading.Thread(target=self.watch, daemon=True)
         self.watcher.start()
@@ -101,6 +102,10 @@ class Fleet:
     def group(self, stage):
         return f"{self.p.name}.{stage}"
 
+    def inputs(self, stage):
+        of = self.p.stages[stage]["from"]
+        return [self.p.topic(t) for t in ([of] if isinstance(of, str) else of)]
+
     def tasks(self, stage):
         """{instance: its tasks}"""
         try:
@@ -112,11 +117,7 @@ class Fleet:
 
     def committed(self, stage):
         """{(topic, partition): offset}"""
-        try:
-            got = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(self.group(stage))], request_timeout=10)
-            return {(tp.topic, tp.partition): tp.offset for tp in got[self.group(stage)].result(15).topic_partitions}
-        except KafkaException:
-            return {}
+        return self.groups[stage].offsets(*self.inputs(stage))
 
     def progress(self, stage, tasks):
         return sum(offset for (_, part), offset in self.committed(stage).items() if part in tasks)

@@ -87,8 +87,7 @@ def unfinished(fleet, live, counts, n_late):
         return f"{live.count('dead_letters')} of {n_late} dead letters"
     p = fleet.p
     for stage in WORKERS:
-        of = p.stages[stage]["from"]
-        ends = fleet.ends([p.topic(t) for t in ([of] if isinstance(of, str) else of)])
+        ends = fleet.ends(fleet.inputs(stage))
         committed = fleet.committed(stage)
         lag = {at: (committed.get(at), end) for at, end in ends.items() if end and committed.get(at) != end}
         if lag:
