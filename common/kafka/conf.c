@@ -128,6 +128,9 @@ void conf_begin(struct conf *c, enum conf_kind kind, const char *brokers)
         {"topic.metadata.refresh.interval.ms", "60000"},
         {"allow.auto.create.topics", "false"},
         {"broker.address.family", "any"},
+        /* else the client forgets a broker that it cannot reach, but not that this one coordinates a group: to send offsets
+         * to a transaction then waits for ever (librdkafka 5511) */
+        {"metadata.recovery.strategy", "none"},
     };
 
     *c = (struct conf){.conf = rd_kafka_conf_new()};
@@ -206,6 +209,12 @@ static enum status not_ours(struct error *err, const char *what, const char *bro
                    what, brokers, why);
 }
 
+bool conf_is_old_news(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+           code == RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH || code == RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH;
+}
+
 enum status conf_explain(struct error *err, rd_kafka_resp_err_t code, const char *brokers, const char *what)
 {
     char why[CONF_WHY_CHARS];
@@ -238,7 +247,8 @@ enum status conf_explain(struct error *err, rd_kafka_resp_err_t code, const char
         return err_set(err, ERR_FATAL, "%s: Kafka at %s does not allow it: this principal lacks an ACL of the cluster", what,
                        brokers);
     default:
-        return err_set(err, ERR_FATAL, "%s: %s (Kafka at %s)", what, rd_kafka_err2str(code), brokers);
+        return err_set(err, conf_is_old_news(code) ? ERR_RETRY : ERR_FATAL, "%s: %s (Kafka at %s)", what,
+                       rd_kafka_err2str(code), brokers);
     }
 }
 
@@ -311,6 +321,7 @@ enum status conf_ends(rd_kafka_t *client, const char *brokers, const char *topic
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
     int64_t deadline = clock_mono_ms() + START_TIMEOUT_MS;
     char what[300];
+    int known;
 
     do {
         AUTO(tplist) list = rd_kafka_topic_partition_list_new((int)n);
@@ -326,8 +337,8 @@ enum status conf_ends(rd_kafka_t *client, const char *brokers, const char *topic
         event = rd_kafka_queue_poll(queue, START_TIMEOUT_MS + 1000);
         if (event != NULL && take_ends(event, partitions, n, ret_ends, &code) == OK)
             return OK;
-    } while ((code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION) &&
-             clock_mono_ms() < deadline);
+    } while (conf_is_old_news(code) && clock_mono_ms() < deadline &&
+             conf_partitions(client, brokers, topic, START_TIMEOUT_MS, &known, err) == OK);
     snprintf(what, sizeof(what), "the end of topic %s", topic);
     return conf_explain(err, code, brokers, what);
 }

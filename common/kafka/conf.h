@@ -72,6 +72,8 @@ enum status conf_asker(const char *brokers, const struct pipeline *p, rd_kafka_t
 /* "Connect to ipv4#127.0.0.1:1 failed: Connection refused": why a connection of this process, or adding a
  * topic to a transaction, failed last. */
 void conf_why(char ret_text[CONF_WHY_CHARS]);
+/* The client asked one that leads a partition no more, or not yet, as after a broker's restart: it has to hear who does. */
+bool conf_is_old_news(rd_kafka_resp_err_t code);
 /* "no Kafka answers at ...", "not allowed ...": a librdkafka error code as a sentence that says what to do. */
 enum status conf_explain(struct error *err, rd_kafka_resp_err_t code, const char *brokers, const char *what);
 

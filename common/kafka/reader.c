@@ -127,8 +127,7 @@ enum status reader_bounds(struct reader *r, const char *topic, int partition, in
     /* A topic that was made a moment ago has no leader for some milliseconds; each try asks the broker, and waits for it. */
     do
         code = rd_kafka_query_watermark_offsets(r->client, topic, partition, ret_low, ret_high, ANSWER_MS);
-    while (clock_mono_ms() < until_ms && (code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
-                                        code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE));
+    while (clock_mono_ms() < until_ms && conf_is_old_news(code));
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return OK;
     snprintf(what, sizeof(what), "the bounds of %s/%d", topic, partition);
