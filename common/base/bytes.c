@@ -6,25 +6,15 @@
 
 #include "base/arena.h"
 
-uint8_t *bytes_reserve(struct bytes *b, size_t n_bytes)
+uint8_t *bytes_grow(struct bytes *b, size_t n_bytes)
 {
-    if (b->cap - b->n < n_bytes) {
-        size_t cap = b->cap ? b->cap : 64;
+    size_t cap = b->cap ? b->cap : 64;
 
-        while (cap - b->n < n_bytes)
-            cap *= 2;
-        b->data = xrealloc(b->data, cap);
-        b->cap = cap;
-    }
+    while (cap - b->n < n_bytes)
+        cap *= 2;
+    b->data = xrealloc(b->data, cap);
+    b->cap = cap;
     return b->data + b->n;
-}
-
-void bytes_append(struct bytes *b, const void *p, size_t n_bytes)
-{
-    if (n_bytes == 0)
-        return;
-    memcpy(bytes_reserve(b, n_bytes), p, n_bytes);
-    b->n += n_bytes;
 }
 
 void bytes_printf(struct bytes *b, const char *fmt, ...)

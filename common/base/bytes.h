@@ -27,12 +27,24 @@ struct bytes {
 
 #define BYTES_EMPTY ((struct bytes){0})
 
-/* Room for n_bytes more; returns where they go. The caller adds what it wrote to b->n. */
-uint8_t *bytes_reserve(struct bytes *b, size_t n_bytes);
-void bytes_append(struct bytes *b, const void *p, size_t n_bytes);
+uint8_t *bytes_grow(struct bytes *b, size_t n_bytes);
 void bytes_printf(struct bytes *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void bytes_clear(struct bytes *b);
 void bytes_done(struct bytes *b);
+
+/* Room for n_bytes more; returns where they go. The caller adds what it wrote to b->n. */
+static inline uint8_t *bytes_reserve(struct bytes *b, size_t n_bytes)
+{
+    return b->cap - b->n < n_bytes ? bytes_grow(b, n_bytes) : b->data + b->n;
+}
+
+static inline void bytes_append(struct bytes *b, const void *p, size_t n_bytes)
+{
+    if (n_bytes == 0)
+        return;
+    memcpy(bytes_reserve(b, n_bytes), p, n_bytes);
+    b->n += n_bytes;
+}
 
 static inline struct view view_of(const void *p, size_t n)
 {

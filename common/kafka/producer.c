@@ -70,6 +70,7 @@ enum status producer_open(struct producer *p, struct error *err)
         conf_set(&c, "transactional.id", p->id);
     for (size_t i = 0; i < n; i++)
         conf_set(&c, guarantees[i].name, guarantees[i].value);
+    conf_set(&c, "delivery.report.only.error", "true"); /* else each record comes back to this thread to be freed */
     rd_kafka_conf_set_dr_msg_cb(c.conf, on_delivery);
     rd_kafka_conf_set_error_cb(c.conf, on_error);
     rd_kafka_conf_set_opaque(c.conf, p);

@@ -2,7 +2,7 @@
 
 #include "wire/varint.h"
 
-const uint8_t *varint_read_slow(const uint8_t *p, const uint8_t *end, uint64_t *ret)
+static struct varint read_slow(const uint8_t *p, const uint8_t *end)
 {
     uint64_t v = 0;
 
@@ -10,21 +10,31 @@ const uint8_t *varint_read_slow(const uint8_t *p, const uint8_t *end, uint64_t *
         uint8_t b = *p++;
 
         if (shift == 63 && b > 1)
-            return NULL;
+            break;
         v |= (uint64_t)(b & 0x7f) << shift;
-        if (b < 0x80) {
-            *ret = v;
-            return p;
-        }
+        if (b < 0x80)
+            return (struct varint){p, v};
     }
-    return NULL;
+    return (struct varint){NULL, 0};
 }
 
-void avro_put_long(struct bytes *b, int64_t v)
+struct varint varint_read_any(const uint8_t *p, const uint8_t *end)
 {
-    uint8_t *p = bytes_reserve(b, VARINT_BYTES_MAX);
+    uint64_t w, stop;
 
-    b->n += (size_t)(varint_write(p, v) - p);
+    if (end - p < 8)
+        return read_slow(p, end);
+    memcpy(&w, p, 8);
+    w = le64toh(w);
+    stop = ~w & 0x8080808080808080u;
+    if (stop == 0)
+        return read_slow(p, end);
+    /* Keep the bytes up to the first one without its high bit, then close the gaps: 7, 14, 28 bits. */
+    w &= stop ^ (stop - 1);
+    w = (w & 0x007f007f007f007fu) | (w & 0x7f007f007f007f00u) >> 1;
+    w = (w & 0x00003fff00003fffu) | (w & 0x3fff00003fff0000u) >> 2;
+    w = (w & 0x000000000fffffffu) | (w & 0x0fffffff00000000u) >> 4;
+    return (struct varint){p + (__builtin_ctzll(stop) >> 3) + 1, w};
 }
 
 void avro_put_double(struct bytes *b, double v)
@@ -41,12 +51,6 @@ void avro_put_bool(struct bytes *b, bool v)
     uint8_t byte = v;
 
     bytes_append(b, &byte, 1);
-}
-
-void avro_put_bytes(struct bytes *b, struct view v)
-{
-    avro_put_long(b, (int64_t)v.n);
-    bytes_append(b, v.data, v.n);
 }
 
 void avro_put_str(struct bytes *b, const char *s)

@@ -9,11 +9,25 @@
 #define WIRE_AVRO_H
 
 #include "base/bytes.h"
+#include "wire/varint.h"
 
-void avro_put_long(struct bytes *b, int64_t v); /* int and long */
+/* int and long */
+static inline void avro_put_long(struct bytes *b, int64_t v)
+{
+    uint8_t *p = bytes_reserve(b, VARINT_BYTES_MAX);
+
+    b->n += (size_t)(varint_write(p, v) - p);
+}
+
+/* bytes and string */
+static inline void avro_put_bytes(struct bytes *b, struct view v)
+{
+    avro_put_long(b, (int64_t)v.n);
+    bytes_append(b, v.data, v.n);
+}
+
 void avro_put_double(struct bytes *b, double v);
 void avro_put_bool(struct bytes *b, bool v);
-void avro_put_bytes(struct bytes *b, struct view v); /* bytes and string */
 void avro_put_str(struct bytes *b, const char *s);
 
 struct avro_reader {

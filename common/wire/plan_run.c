@@ -138,7 +138,7 @@ static bool skip_items(struct skip *at, const struct op *op, const struct op *en
     return ok;
 }
 
-static bool skip_any(struct skip *at, const struct op *op, const struct op *ops)
+__attribute__((noinline)) static bool skip_any(struct skip *at, const struct op *op, const struct op *ops)
 {
     if (op->code == OP_SKIP_ITEMS)
         return skip_items(at, op, ops + op->to);

@@ -16,7 +16,14 @@
 
 #define VARINT_BYTES_MAX 10
 
-const uint8_t *varint_read_slow(const uint8_t *p, const uint8_t *end, uint64_t *ret);
+/* In two registers; `next` NULL: wrong. */
+struct varint {
+    const uint8_t *next;
+    uint64_t value;
+};
+
+/* Any length; apart, so that a caller's loop stays small. */
+struct varint varint_read_any(const uint8_t *p, const uint8_t *end);
 
 static inline int64_t zigzag_decode(uint64_t v)
 {
@@ -31,26 +38,15 @@ static inline uint64_t zigzag_encode(int64_t v)
 /* Where the value ends, or NULL. */
 static inline const uint8_t *varint_read(const uint8_t *p, const uint8_t *end, uint64_t *ret)
 {
-    uint64_t w, stop;
+    struct varint got;
 
     if (p < end && *p < 0x80) {
         *ret = *p;
         return p + 1;
     }
-    if (end - p < 8)
-        return varint_read_slow(p, end, ret);
-    memcpy(&w, p, 8);
-    w = le64toh(w);
-    stop = ~w & 0x8080808080808080u;
-    if (stop == 0)
-        return varint_read_slow(p, end, ret);
-    /* Keep the bytes up to the first one without its high bit, then close the gaps: 7, 14, 28 bits. */
-    w &= stop ^ (stop - 1);
-    w = (w & 0x007f007f007f007fu) | (w & 0x7f007f007f007f00u) >> 1;
-    w = (w & 0x00003fff00003fffu) | (w & 0x3fff00003fff0000u) >> 2;
-    w = (w & 0x000000000fffffffu) | (w & 0x0fffffff00000000u) >> 4;
-    *ret = w;
-    return p + (__builtin_ctzll(stop) >> 3) + 1;
+    got = varint_read_any(p, end);
+    *ret = got.value;
+    return got.next;
 }
 
 static inline const uint8_t *varint_read_long(const uint8_t *p, const uint8_t *end, int64_t *ret)

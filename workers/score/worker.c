@@ -28,6 +28,7 @@ struct score {
     struct models *models; /* NULL: neither a broker nor a file of them */
     struct due due;
     struct loaded loaded[LOADED_MAX];
+    struct loaded *last; /* row after row has the same */
     uint64_t uses;
     int32_t pinned; /* --model: this version alone; 0: by the routing */
     struct expr *when;
@@ -133,18 +134,23 @@ enum status worker_open(struct stage *s, void **ret_ctx, struct error *err)
 /* The model of a version, loaded at its first use; its `model` is NULL when it was refused. */
 static const struct loaded *load(struct score *c, int32_t version)
 {
-    const struct model_version *v = model_store_version(models_store(c->models), c->def->model, version);
+    const struct model_version *v;
     struct loaded *l = &c->loaded[0];
     struct error err = {0};
 
+    if (c->last && c->last->version == version) {
+        c->last->used = ++c->uses;
+        return c->last;
+    }
     for (size_t i = 0; i < LOADED_MAX; i++) {
         if (c->loaded[i].version == version) {
             c->loaded[i].used = ++c->uses;
-            return &c->loaded[i];
+            return c->last = &c->loaded[i];
         }
         if (c->loaded[i].used < l->used)
             l = &c->loaded[i];
     }
+    v = model_store_version(models_store(c->models), c->def->model, version);
     if (v == NULL)
         return NULL;
     model_free(l->model);
