@@ -50,7 +50,7 @@ static enum link link_of(const char *objective)
 }
 
 /* float32 throughout, as in libxgboost's regression_loss.h. */
-static float margin_of(const char *objective, float base)
+float flat_margin(const char *objective, float base)
 {
     if (link_of(objective) == LINK_SIGMOID)
         return -logf(1.0f / base - 1.0f);
@@ -107,7 +107,7 @@ struct flat *flat_new(const struct ubj_trees *t)
     f->leaf = xcalloc(n_nodes + 1, sizeof(*f->leaf));
     f->margin = xcalloc(t->n_outputs, sizeof(*f->margin));
     for (size_t i = 0; i < t->n_outputs; i++)
-        f->margin[i] = margin_of(t->objective, t->base_score[i]);
+        f->margin[i] = flat_margin(t->objective, t->base_score[i]);
     for (size_t i = 0; i < t->n_trees; i++) {
         f->trees[i] = (struct flat_tree){next, t->trees[i].depth, t->trees[i].output};
         next = lay_tree(f, &t->trees[i], next);

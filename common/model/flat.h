@@ -21,6 +21,9 @@
 
 struct flat;
 
+/* A base score behind the objective's link: what trees' leaves are added to. */
+float flat_margin(const char *objective, float base);
+
 struct flat *flat_new(const struct ubj_trees *t);
 void flat_free(struct flat *f);
 

@@ -4,10 +4,15 @@
 
 #include "model/flat.h"
 #include "model/model_check.h"
+#include "model/shap.h"
+
+#define REASONS_CHECKED 64
 
 struct model {
     struct booster *booster;
     struct flat *flat; /* NULL: it did not agree with libxgboost */
+    struct shap *shap; /* NULL: a tree is too large, or it did not agree with libxgboost */
+    size_t n_reasons_checked;
     struct arena names;
     char **features; /* NULL: none */
     size_t n_features;
@@ -34,6 +39,7 @@ static enum status fill(struct model *m, struct view bytes, const struct ubj_tre
     if (booster_load_walked(bytes, t, &m->booster, err) != OK)
         return err->status;
     m->flat = flat_new(t);
+    m->shap = shap_new(t);
     if (model_check(t, m->flat, m->booster, &m->n_rows_checked, &agree, err) != OK)
         return err_wrap(err, "self-check");
     if (!agree) {
@@ -67,6 +73,7 @@ void model_free(struct model *m)
         return;
     booster_free(m->booster);
     flat_free(m->flat);
+    shap_free(m->shap);
     arena_done(&m->names);
     free(m);
 }
@@ -120,8 +127,34 @@ enum status model_predict(struct model *m, const float *rows, size_t n_rows, flo
     return OK;
 }
 
+/* The first rows that are explained are so by both, and shap goes if it differs in a bit. */
+static enum status explain_checked(struct model *m, const float *rows, size_t n_rows, float *ret, struct error *err)
+{
+    size_t n = n_rows * m->n_outputs * (m->n_features + 1);
+    float *ours;
+
+    if (booster_contributions(m->booster, rows, n_rows, ret, err) != OK)
+        return err->status;
+    if (m->shap == NULL)
+        return OK;
+    ours = xmalloc((n + 1) * sizeof(*ours));
+    shap_contributions(m->shap, rows, n_rows, ours);
+    m->n_reasons_checked += n_rows;
+    if (memcmp(ours, ret, n * sizeof(*ours)) != 0) {
+        shap_free(m->shap);
+        m->shap = NULL;
+    }
+    free(ours);
+    return OK;
+}
+
 enum status model_contributions(struct model *m, const float *rows, size_t n_rows, float *ret_contributions,
                                 struct error *err)
 {
-    return booster_contributions(m->booster, rows, n_rows, ret_contributions, err);
+    if (m->shap == NULL || m->n_reasons_checked < REASONS_CHECKED)
+        return explain_checked(m, rows, n_rows, ret_contributions, err);
+    if (booster_rows_ok(rows, n_rows, m->n_features, err) != OK)
+        return err->status;
+    shap_contributions(m->shap, rows, n_rows, ret_contributions);
+    return OK;
 }

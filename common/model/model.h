@@ -31,7 +31,7 @@ enum status model_expects(const struct model *m, const char *const *features, si
 /* ret_scores: n_rows x n_outputs. */
 enum status model_predict(struct model *m, const float *rows, size_t n_rows, float *ret_scores, struct error *err);
 
-/* Reason codes, by libxgboost: see booster_contributions. */
+/* Reason codes: booster_contributions' bits, by shap.h where the trees are small, as soon as 64 rows have agreed. */
 enum status model_contributions(struct model *m, const float *rows, size_t n_rows, float *ret_contributions,
                                 struct error *err);
 

@@ -34,6 +34,7 @@ struct ubj_node {
     uint32_t feature;
     float value; /* split: left when less; leaf: its value */
     bool default_left;
+    float hessian; /* how much of the training came through: a split's is above 0 */
 };
 
 struct ubj_tree {

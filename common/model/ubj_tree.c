@@ -127,7 +127,6 @@ static bool check_node(struct walk *w, const struct raw_tree *t, size_t i, struc
     int64_t n = t->num_nodes, left = int_of(&t->left, i), right = int_of(&t->right, i), parent = int_of(&t->parents, i);
     int64_t index = int_of(&t->index, i);
     bool leaf = left == -1 && right == -1;
-    float hessian;
 
     if (i == 0 ? parent != NO_PARENT && parent != -1 : parent < 0 || parent >= (int64_t)i)
         return walk_fail(w, "node %zu: parent %lld; expected one before it", i, (long long)parent);
@@ -143,11 +142,11 @@ static bool check_node(struct walk *w, const struct raw_tree *t, size_t i, struc
     ret->feature = leaf ? 0 : (uint32_t)index;
     ret->value = walk_float_at(t->condition.data + 4 * i);
     ret->default_left = t->to_left.data[i] != 0;
-    hessian = walk_float_at(t->hessian.data + 4 * i);
-    if (!isfinite(ret->value) || !isfinite(hessian))
+    ret->hessian = walk_float_at(t->hessian.data + 4 * i);
+    if (!isfinite(ret->value) || !isfinite(ret->hessian))
         return walk_fail(w, "node %zu: a split, leaf or hessian that is not finite", i);
-    if (hessian < 0 || (!leaf && hessian == 0)) /* contributions divide by a split's */
-        return walk_fail(w, "node %zu: hessian %g; expected one above 0", i, (double)hessian);
+    if (ret->hessian < 0 || (!leaf && ret->hessian == 0)) /* contributions divide by a split's */
+        return walk_fail(w, "node %zu: hessian %g; expected one above 0", i, (double)ret->hessian);
     if (t->to_left.data[i] > 1)
         return walk_fail(w, "node %zu: default_left %d; expected 0 or 1", i, t->to_left.data[i]);
     return true;

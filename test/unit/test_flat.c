@@ -102,7 +102,7 @@ static void random_trees_go_where_the_plain_walk_goes(void **state)
         for (uint32_t i = 0; i < tree.n_nodes; i++) {
             bool split = tree.n_nodes + 2 <= 127 && depth[i] < depth_max && rand_below(&r, 4) != 0;
 
-            nodes[i] = (struct ubj_node){-1, -1, (uint32_t)rand_below(&r, 4), (float)rand_below(&r, 9) - 4, rand_below(&r, 2)};
+            nodes[i] = (struct ubj_node){-1, -1, (uint32_t)rand_below(&r, 4), (float)rand_below(&r, 9) - 4, rand_below(&r, 2), 1};
             tree.depth = depth[i] > tree.depth ? depth[i] : tree.depth;
             if (!split)
                 continue;
