@@ -34,7 +34,10 @@ enum mutant {
     M_CHANNEL_WAITED,     /* a channel that is not idle is waited for */
     M_OUTPUTS_FIRST,      /* at least once, outputs are safe before what reflects them */
     M_REPEATS_DROPPED,    /* what has come before is dropped */
-    M_REPEATS_ASLEEP      /* and wakes no idle channel */
+    M_REPEATS_ASLEEP,     /* and wakes no idle channel */
+    M_VERDICT_AWAITED,    /* a record waits for the verdict that its model rests on */
+    M_BEGINS_KNOWN,       /* where data begins is known once nobody can bring anything smaller */
+    M_MODEL_BEFORE        /* a model that does not load leaves the one before in place */
 };
 
 #ifdef MUTANT

@@ -223,10 +223,11 @@ static enum status time_there(const struct input *in, struct error *err)
     return OK;
 }
 
-bool intake_at(struct stage *s, const struct log_record *r, int64_t *ret_at)
+bool intake_at(struct stage *s, const struct log_record *r, int64_t *ret_at, int *ret_task)
 {
     struct input *in = &s->inputs[r->input];
     struct reading *reading;
+    struct origin from;
     struct error err;
     struct view body;
 
@@ -234,6 +235,7 @@ bool intake_at(struct stage *s, const struct log_record *r, int64_t *ret_at)
         decode_row(reading->probe, body, &in->probed, 0, &err) != OK || time_there(in, &err) != OK)
         return false;
     *ret_at = in->probed.cols[in->outside ? PROBE_TIME : PROBE_AT].i64[0];
+    *ret_task = in->outside || origin_get(&in->probed.cols[PROBE_ORIGIN], &from, &err) != OK ? -1 : from.task;
     return true;
 }
 

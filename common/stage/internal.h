@@ -217,8 +217,9 @@ enum status intake_open(struct stage *s, struct error *err);
 void intake_close(struct stage *s);
 /* Takes over the record (releases it when it is done with it), but where it fails. */
 enum status intake_record(struct stage *s, struct log_record *r, int64_t now_ms, struct error *err);
-/* The `at` that the record itself says (its event time in a topic from outside); false: it says none. */
-bool intake_at(struct stage *s, const struct log_record *r, int64_t *ret_at);
+/* The `at` that the record itself says (its event time in a topic from outside), and its writer's task (-1: none said); false: it says
+ * no `at`. */
+bool intake_at(struct stage *s, const struct log_record *r, int64_t *ret_at, int *ret_task);
 enum status intake_decode(struct stage *s, const struct pending *p, struct batch *cols, size_t row, struct error *err);
 
 /* task.c */

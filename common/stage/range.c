@@ -147,8 +147,9 @@ static bool at_of(void *ctx, const struct reader_msg *m, int64_t *ret_at)
 {
     const struct probing *p = ctx;
     struct log_record r = {.input = p->input, .partition = m->partition, .value = m->value, .mark = m->mark};
+    int task;
 
-    return intake_at(p->stage, &r, ret_at);
+    return intake_at(p->stage, &r, ret_at, &task);
 }
 
 static enum status open_input(struct log_range *l, size_t i, struct error *err)

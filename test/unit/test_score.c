@@ -113,7 +113,14 @@ static void a_record_waits_for_the_verdict_that_is_due_and_not_for_ever(void **s
     assert_int_equal(due_boundary(&d, -1), -1000);
     assert_int_equal(due_boundary(&d, 99), -1000);
     assert_int_equal(due_boundary(&d, 100), 0);
-    /* 1000 lies before the first record: nobody decides it */
+    /* whether 1000 is decided depends on where the topic begins, not on the first record that is met here */
+    assert_int_equal(due_limit(&d, store, "m", 1500, 0, &gave_up), 1100);
+    assert_true(d.asks);
+    d.begins_at = 999;
+    assert_int_equal(due_limit(&d, store, "m", 1500, 0, &gave_up), 1100);
+    assert_false(d.asks);
+    /* before all data nobody decides */
+    d.begins_at = 1000;
     assert_true(due_limit(&d, store, "m", 1500, 0, &gave_up) == INT64_MAX);
     assert_true(due_limit(&d, store, "m", 2099, 0, &gave_up) == INT64_MAX);
     assert_int_equal(due_limit(&d, store, "m", 2100, 7, &gave_up), 2100);
@@ -130,10 +137,11 @@ static void a_record_waits_for_the_verdict_that_is_due_and_not_for_ever(void **s
     assert_true(gave_up);
     assert_true(due_limit(&d, store, "m", 3100, 151, &gave_up) == INT64_MAX);
     assert_false(gave_up);
-    /* after a restart the chain of verdicts says that 3000 is awaited, though it lies before the first record */
-    d.first_at = 3500;
+    /* after a restart the chain of verdicts says that 3000 is awaited, wherever the topic begins by now */
+    d.begins_at = 3500;
     d.passed = d.held = INT64_MIN;
     assert_int_equal(due_limit(&d, store, "m", 3500, 200, &gave_up), 3100);
+    assert_false(d.asks);
     bytes_done(&key);
     bytes_done(&body);
     model_store_free(store);

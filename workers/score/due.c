@@ -16,19 +16,20 @@ bool due_is_past(const struct due *d, int64_t at_next)
 int64_t due_limit(struct due *d, const struct model_store *store, const char *model, int64_t at_next, int64_t wall_ms,
                   bool *ret_gave_up)
 {
+    bool follows;
     int64_t b;
 
     *ret_gave_up = false;
     if (due_is_past(d, at_next))
         return INT64_MAX;
-    if (d->first_at == INT64_MIN)
-        d->first_at = at_next;
     b = due_boundary(d, at_next);
-    if (model_store_verdict(store, model, b) ||
-        (b <= d->first_at && model_store_verdict(store, model, b - d->every_ms) == NULL)) {
+    follows = model_store_verdict(store, model, b - d->every_ms) != NULL;
+    if (model_store_verdict(store, model, b) || (!follows && b <= d->begins_at)) {
         d->passed = b;
+        d->asks = false;
         return INT64_MAX;
     }
+    d->asks = !follows && d->begins_at == INT64_MIN;
     /* The earliest boundary is waited for first: tasks at different times must not restart each other's clock. */
     if (d->held <= d->passed || b < d->held) {
         d->held = b;

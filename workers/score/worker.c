@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "kafka/kafka.h"
 #include "stage/models.h"
 #include "workers/score/due.h"
@@ -15,6 +16,7 @@
 #define LEAVES_MAX 512
 #define LOADED_MAX 64 /* models in memory; the oldest unused gives way */
 #define TASKS_MAX 1024
+#define ASK_EVERY_MS 100
 
 struct loaded {
     int32_t version; /* 0: none */
@@ -27,6 +29,7 @@ struct score {
     const struct stage_def *def;
     struct models *models; /* NULL: neither a broker nor a file of them */
     struct due due;
+    int64_t asked_ms; /* when it was looked where the data begins */
     struct loaded loaded[LOADED_MAX];
     struct loaded *last; /* row after row has the same */
     uint64_t uses;
@@ -190,7 +193,7 @@ static struct choice choose(struct score *c, struct view key, int64_t event_ms)
         l = load(c, canary ? r->canary_version : r->champion);
         if (l && l->model)
             return (struct choice){l, r->seq};
-        for (r = NULL; seq > 0 && r == NULL; seq--) {
+        for (r = NULL; seq > 0 && r == NULL && SAFE(M_MODEL_BEFORE); seq--) {
             r = model_store_routing(store, c->def->model, seq);
             if (r && r->from_ms > event_ms)
                 r = NULL;
@@ -363,9 +366,14 @@ enum status worker_transform(void *ctx, struct rows *in, struct out *outs, struc
 enum status worker_turn(void *ctx, struct stage *s, struct error *err)
 {
     struct score *c = ctx;
+    int64_t now_ms = clock_wall_ms();
     size_t n;
 
-    (void)s;
+    if (c->due.asks && now_ms - c->asked_ms >= ASK_EVERY_MS) {
+        c->asked_ms = now_ms;
+        if (stage_begins_at(s, &c->due.begins_at, err) != OK)
+            return err->status;
+    }
     return c->models && !c->pinned ? models_turn(c->models, &n, err) : OK;
 }
 
@@ -375,7 +383,7 @@ int64_t worker_limit(void *ctx, int task, int64_t at_next)
     bool gave_up;
     int64_t limit;
 
-    if (c->models == NULL || c->pinned || due_is_past(&c->due, at_next))
+    if (c->models == NULL || c->pinned || due_is_past(&c->due, at_next) || !SAFE(M_VERDICT_AWAITED))
         return INT64_MAX;
     limit = due_limit(&c->due, models_store(c->models), c->def->model, at_next, clock_wall_ms(), &gave_up);
     if (gave_up)

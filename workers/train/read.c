@@ -112,27 +112,6 @@ static void scan_close(struct scan *s)
     arena_done(&s->arena);
 }
 
-/* `at` of the first data at or after `offset`, below `high`; INT64_MAX: none. */
-static enum status at_of(struct scan *s, int partition, int64_t offset, int64_t high, int64_t *ret_at, struct error *err)
-{
-    bool end = false, found = false;
-
-    *ret_at = INT64_MAX;
-    if (reader_add(s->reader, s->topic->broker_name, partition, offset, high < offset + 64 ? high : offset + 64, err) != OK)
-        return err->status;
-    while (!end) {
-        struct reader_msg m;
-
-        if (reader_next(s->reader, -1, &m, &end, err) != OK)
-            return err->status;
-        if (!end && !found && m.partition >= 0 && decode(s, &m)) {
-            *ret_at = s->row.cols[s->at].i64[0];
-            found = true;
-        }
-    }
-    return OK;
-}
-
 static bool at_of_record(void *ctx, const struct reader_msg *m, int64_t *ret_at)
 {
     struct scan *s = ctx;
@@ -309,20 +288,13 @@ enum status read_first(struct job *j, int64_t *ret_at, struct error *err)
     const struct topic *t = &j->pipeline->topics[j->def->from[0]];
     const struct want wants[] = {{"lineage.at", COL_INT}};
     struct scan *s = arena_zalloc(&j->arena, sizeof(*s));
-    int64_t low, high, at;
+    int64_t least = INT64_MAX;
     enum status st;
 
-    *ret_at = INT64_MAX;
     *s = (struct scan){.job = j, .topic = t, .path = j->rows_file, .wants = wants, .n_wants = 1};
-    st = s->path ? scan_file(s, take_first, ret_at, err) : scan_open(s, err);
-    for (int p = 0; st == OK && s->path == NULL && p < s->n_partitions; p++) {
-        st = reader_bounds(s->reader, t->broker_name, p, &low, &high, err);
-        if (st == OK)
-            st = at_of(s, p, low, high, &at, err);
-        if (st == OK && at < *ret_at)
-            *ret_at = at;
-    }
+    st = scan_file(s, take_first, &least, err);
     scan_close(s);
+    *ret_at = least == INT64_MAX ? INT64_MIN : least;
     return st == OK ? OK : err_wrap(err, "read %s", t->broker_name);
 }
 

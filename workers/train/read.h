@@ -11,7 +11,7 @@
 #include "workers/train/data.h"
 #include "workers/train/job.h"
 
-/* The smallest `at` of the partitions' first records; INT64_MAX: the topic is empty. */
+/* The least `at` of the file that is read in the topic's place; INT64_MIN: it is empty. */
 enum status read_first(struct job *j, int64_t *ret_at, struct error *err);
 /* Features of rows with event time in [from, holdout_to); sets j->record.lineage. */
 enum status read_rows(struct job *j, struct data *d, struct error *err);

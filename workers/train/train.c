@@ -12,6 +12,7 @@
 #include "workers/train/publish.h"
 #include "workers/train/read.h"
 
+#define ASK_EVERY_MS 100
 #define AGAIN_MS 60000 /* a verdict that was put and is not seen by then was lost with its transaction */
 
 struct train {
@@ -194,9 +195,10 @@ static enum status find_next(struct train *t, struct stage *s, struct error *err
     enum status st;
 
     describe_topics(&j, s);
-    st = read_first(&j, &first_at, err);
+    st = stage_brokers(s) ? stage_begins_at(s, &first_at, err) : read_first(&j, &first_at, err);
     job_done(&j);
-    if (st == OK && first_at != INT64_MAX)
+    t->retry_ms = clock_wall_ms() + ASK_EVERY_MS;
+    if (st == OK && first_at != INT64_MIN)
         t->next = schedule_next(models_store(t->models), t->def->model, t->def->every_ms, first_at);
     return st;
 }
