@@ -31,6 +31,7 @@ CFLAGS := -std=gnu11 $(WARN) $(OPT_$(MODE)) -ffp-contract=off -fPIE -pthread -Ic
 LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code -Wl,--as-needed
 OTHER_LIBS = $(XGBOOST_LIBS) -lavro -ljansson -lsodium -lmicrohttpd -lz -lm
 LDLIBS = $(RDKAFKA_LIBS) $(OTHER_LIBS)
+comma := ,
 # Where a program finds the libraries of build/deps: relative to itself ($(1): the way from it to build/).
 runpath = $(DEPS_DIRS:%=-Wl,-rpath,'$$ORIGIN/$(1)/deps/%')
 
@@ -63,10 +64,11 @@ $(O)/libparts.a: $(WORKER_PARTS)
 $(TESTS) $(INTEGRATIONS) $(FUZZERS) $(BENCHES) $(TOOLS): %: %.o $(O)/libparts.a $(LIB)
 	@echo '  link $@'
 	@$(CC) $(OPT_$(MODE)) $(LDFLAGS) $(call runpath,../../..) $^ $(LDLIBS) -lcmocka -o $@
-# The simulation: it stands in for librdkafka, the clock, the signals and the log, so these are not linked.
+# The simulation: it stands in for librdkafka, the clock, the signals and the log, so these are not linked; and it loads each model once.
+SIM_LDFLAGS := $(patsubst %,-Wl$(comma)--wrap=%,model_try model_load model_free)
 $(SIM): $(SIM_PARTS) $(O)/libparts.a $(LIB)
 	@echo '  link $@'
-	@$(CC) $(OPT_$(MODE)) $(LDFLAGS) $(call runpath,../../..) $^ $(OTHER_LIBS) -o $@
+	@$(CC) $(OPT_$(MODE)) $(LDFLAGS) $(SIM_LDFLAGS) $(call runpath,../../..) $^ $(OTHER_LIBS) -o $@
 %.passed: %
 	@$< >$@.log 2>&1 && touch $@ && echo '  ok   $<' || { tail -n 40 $@.log; echo '  FAIL $<'; false; }
 
@@ -81,7 +83,7 @@ lint: all ; @test/lint ## rules that no compiler checks
 faultable: ; +@$(MAKE) MODE=fault all # the workers with fail points, for test/fault
 integration: all tests faultable ; @test/check integration $(TEST) ## what needs a real Kafka; TEST=name runs one
 sim: $(SIM) ; @$(SIM) --schedules $(or $(SCHEDULES),20000) --seed $(or $(SEED),1) ## simulated faults: SCHEDULES=n SEED=n
-mutants: $(SIM) ; @O="$(O)" CC="$(CC)" CFLAGS="$(CFLAGS)" LINK="$(OPT_$(MODE)) $(LDFLAGS)" LIBS="$(OTHER_LIBS)" test/sim/mutate $(MUTANT) ## the same without one safeguard after the other: MUTANT=name
+mutants: $(SIM) ; @O="$(O)" CC="$(CC)" CFLAGS="$(CFLAGS)" LINK="$(OPT_$(MODE)) $(LDFLAGS) $(SIM_LDFLAGS)" LIBS="$(OTHER_LIBS)" test/sim/mutate $(MUTANT) ## the same without one safeguard after the other: MUTANT=name
 bench: all $(BENCHES) $(TOOLS) faultable ; @test/run_bench $(BENCH) ## print figures; BENCH=name runs one program
 demo: ; @deploy/demo ## the fraud pipeline on this machine; KEEP=1 leaves it running
 kafka: ; @deploy/local/kafka start ## a real Kafka on this machine; prints its address

@@ -8,6 +8,7 @@
  */
 #include <assert.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -71,7 +72,10 @@ static bool parse_lineage(struct view v, struct lineage *l)
 /* The topic that the writer of an output took its record from; -1: one from outside, whose offsets are the same in each run. */
 static int taken_from(int topic)
 {
-    return strcmp(sim.broker->topics[topic].name, "sim.features") == 0 ? broker_topic(sim.broker, "sim.enriched") : -1;
+    const char *name = sim.broker->topics[topic].name;
+
+    /* score passes on where its input stems from */
+    return strcmp(name, "sim.features") == 0 || strcmp(name, "sim.scores") == 0 ? broker_topic(sim.broker, "sim.enriched") : -1;
 }
 
 static const struct schema *schema_of(int topic)
@@ -305,7 +309,7 @@ void check_visible(int topic, int partition, int64_t offset, const struct record
             check_mark(topic, partition, r->headers[i].value);
             return;
         }
-    if (strcmp(name, "sim.enriched") == 0 || strcmp(name, "sim.features") == 0)
+    if (strcmp(name, "sim.enriched") == 0 || strcmp(name, "sim.features") == 0 || strcmp(name, "sim.scores") == 0)
         check_output(topic, partition, offset, r);
     else if (strcmp(name, "sim.dead_letters") == 0)
         check_dead(topic, partition, offset, r);
@@ -355,9 +359,9 @@ static bool cell(const struct batch *row, const char *name, double *ret)
 {
     const struct col *c = batch_col(row, name);
 
-    if (c == NULL || c->null[0] || c->type >= COL_STRING)
+    if (c == NULL || c->type >= COL_STRING)
         return false;
-    *ret = c->type == COL_DOUBLE ? c->f64[0] : (double)c->i64[0];
+    *ret = c->null[0] ? (double)NAN : c->type == COL_DOUBLE ? c->f64[0] : (double)c->i64[0];
     return true;
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
+#include "kafka/kafka.h"
 #include "test/sim/client.h"
 
 /* ---- the group, on librdkafka's own thread ---- */
@@ -223,7 +224,8 @@ ssize_t rd_kafka_consume_batch_queue(rd_kafka_queue_t *q, int timeout_ms, rd_kaf
 {
     rd_kafka_t *rk = q->rk;
     struct instance *me = sim.me;
-    enum step step = rk->group < 0 ? STEP_READ : STEP_TAKE;
+    int models = broker_topic(sim.broker, MODELS_TOPIC);
+    enum step step = rk->group >= 0 ? STEP_TAKE : rk->n_fetched && rk->fetched[0].topic == models ? STEP_FOLLOW : STEP_READ;
     int how;
     enum fault fault = step_begin(step, timeout_ms == 0 ? 20 : 0, &how);
     size_t n = 0;

@@ -169,14 +169,24 @@ static rd_kafka_resp_err_t handle_send(struct broker *b, struct request *r)
     return code;
 }
 
+static bool has_unsent(const rd_kafka_t *rk, int topic, int partition)
+{
+    for (size_t i = 0; i < rk->n_queue; i++)
+        if (!rk->queue[i].is_sent && rk->queue[i].record.topic == topic && rk->queue[i].record.partition == partition)
+            return true;
+    return false;
+}
+
 /* The unsent records of one partition. */
 static bool send_partition(rd_kafka_t *rk, int topic, int partition)
 {
-    struct produced *records = xmalloc((rk->n_queue + 1) * sizeof(*records));
-    struct request r = {.handle = rk->is_plain ? handle_plain : handle_send, .pid = rk->pid, .epoch = rk->epoch, .seq = rk->seq[topic][partition],
-                        .records = records};
+    struct produced *records;
+    struct request r = {.handle = rk->is_plain ? handle_plain : handle_send, .pid = rk->pid, .epoch = rk->epoch, .seq = rk->seq[topic][partition]};
     rd_kafka_resp_err_t code;
 
+    if (!has_unsent(rk, topic, partition))
+        return true;
+    r.records = records = xmalloc((rk->n_queue + 1) * sizeof(*records));
     for (size_t i = 0; i < rk->n_queue; i++) {
         struct sent *s = &rk->queue[i];
 
@@ -185,8 +195,6 @@ static bool send_partition(rd_kafka_t *rk, int topic, int partition)
             s->is_sent = true;
         }
     }
-    if (r.n_records == 0)
-        return true;
     do /* without transactions a record is never given up */
         code = client_rpc(rk, STEP_SEND, &r, 10000);
     while (rk->is_plain && code != RD_KAFKA_RESP_ERR_NO_ERROR);

@@ -6,6 +6,7 @@
  * customer   per partition in the order of offsets; a record further behind the newest event time than 10 minutes is late
  * terminal   per partition: labels and enriched records by (`at`, labels first, writer's task, order within it); `at` is the newest
  *            event time of the writer's partition so far
+ * score      the model that was promoted last for the event's own time
  */
 #include <inttypes.h>
 #include <math.h>
@@ -25,7 +26,7 @@ struct event {
     int64_t id, ts, at;
     int partition; /* of the record from outside */
     char customer[8], terminal[8];
-    double amount, n_1h;
+    double amount, n_1h, sum_1h, mean_6h;
 };
 
 static struct event events[EVENTS_MAX];
@@ -125,7 +126,7 @@ static bool expect(const struct event *e, const char *topic, const char *name, d
         fail("the quiet run's %s has no record of event %" PRId64, topic, e->id);
         return false;
     }
-    if (fabs(got - want) <= 1e-9 * (1 + fabs(want)))
+    if ((isnan(got) && isnan(want)) || fabs(got - want) <= 1e-9 * (1 + fabs(want)))
         return true;
     fail("the quiet run's %s, event %" PRId64 ": %s is %.12g, the oracle says %.12g", topic, e->id, name, got, want);
     return false;
@@ -139,9 +140,22 @@ static bool check_customer(size_t i)
                 all = over(i, false, true, t - 720 * HOUR, t);
 
     e->n_1h = h.n;
+    e->sum_1h = h.sum;
+    e->mean_6h = h6.sum / h6.n;
     return expect(e, "sim.enriched", "customer_n_1h", h.n) && expect(e, "sim.enriched", "customer_n_6h", h6.n) &&
            expect(e, "sim.enriched", "customer_n_30d", all.n) && expect(e, "sim.enriched", "customer_sum_1h", h.sum) &&
            expect(e, "sim.enriched", "customer_sum_30d", all.sum) && expect(e, "sim.enriched", "customer_mean_6h", h6.sum / h6.n);
+}
+
+/* The model that holds at the event's own time, by libxgboost. */
+static bool check_score(const struct event *e, double n_2h, double frauds_30d, double sum_30d)
+{
+    const double row[TRAINER_FEATURES] = {e->n_1h, e->sum_1h, e->mean_6h, n_2h, frauds_30d, sum_30d};
+    int32_t version = world_version_at(e->ts);
+
+    return expect(e, "sim.scores", "score", version ? trainer_predict(version, row) : (double)NAN) &&
+           expect(e, "sim.scores", "lineage.model.version", version ? (double)version : (double)NAN) &&
+           expect(e, "sim.scores", "lineage.routing", version ? (double)version : (double)NAN);
 }
 
 static bool check_terminal(size_t i)
@@ -149,18 +163,20 @@ static bool check_terminal(size_t i)
     const struct event *e = &events[i];
     int64_t t = e->ts;
     struct sums all = over(i, false, false, t - 720 * HOUR, t);
+    double n_2h = over(i, false, false, t - 2 * HOUR, t).n, frauds_30d = over(i, true, false, t - 720 * HOUR, t).n;
 
-    return expect(e, "sim.features", "terminal_n_2h", over(i, false, false, t - 2 * HOUR, t).n) &&
+    return check_score(e, n_2h, frauds_30d, all.weighted) && expect(e, "sim.features", "terminal_n_2h", n_2h) &&
            expect(e, "sim.features", "terminal_n_30d", all.n) &&
            expect(e, "sim.features", "terminal_late_6h", over(i, false, false, t - 7 * HOUR, t - HOUR).n) &&
            expect(e, "sim.features", "terminal_frauds_6h", over(i, true, false, t - 6 * HOUR, t).n) &&
-           expect(e, "sim.features", "terminal_frauds_30d", over(i, true, false, t - 720 * HOUR, t).n) &&
+           expect(e, "sim.features", "terminal_frauds_30d", frauds_30d) &&
            expect(e, "sim.features", "terminal_sum_30d", all.weighted);
 }
 
 void oracle_check(void)
 {
     int transactions = broker_topic(sim.broker, "sim.transactions"), labels = broker_topic(sim.broker, "sim.labels");
+    int64_t first_at;
     bool ok = true;
 
     n_events = 0;
@@ -168,12 +184,19 @@ void oracle_check(void)
         take_partition(transactions, p, false);
     for (size_t i = 0; i < n_events && ok; i++)
         ok = check_customer(i);
-    if (ok && check_count("sim.enriched") != n_events)
-        fail("the quiet run's sim.enriched has %zu records, the oracle %zu", check_count("sim.enriched"), n_events);
-    if (ok && check_count("sim.features") != n_events)
-        fail("the quiet run's sim.features has %zu records, the oracle %zu", check_count("sim.features"), n_events);
+    for (int i = 0; i < world_stages() && ok; i++) {
+        static const char *const outputs[STAGES_MAX] = {"sim.enriched", "sim.features", "sim.scores"};
+
+        if (check_count(outputs[i]) != n_events)
+            fail("the quiet run's %s has %zu records, the oracle %zu", outputs[i], check_count(outputs[i]), n_events);
+    }
     for (int p = 0; p < sim.broker->topics[labels].n_partitions; p++)
         take_partition(labels, p, true);
+    first_at = n_events ? events[0].at : 0;
+    for (size_t i = 0; i < n_events; i++)
+        first_at = !events[i].label && events[i].at < first_at ? events[i].at : first_at;
+    if (!world_begins_at(first_at))
+        fail("the trainer's first boundary does not lie behind the first record's `at`, %" PRId64, first_at);
     qsort(events, n_events, sizeof(events[0]), in_order);
     for (size_t i = 0; i < n_events && ok; i++)
         ok = events[i].label || check_terminal(i);

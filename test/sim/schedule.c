@@ -5,7 +5,7 @@
 #include "base/rand.h"
 #include "test/sim/sim.h"
 
-const char *const step_names[N_STEPS] = {"ask",  "ends", "init",    "committed", "assign", "take", "read",
+const char *const step_names[N_STEPS] = {"ask",  "ends", "init",    "committed", "assign", "take", "read", "follow", "swap",
                                          "put",  "send", "offsets", "commit",    "abort",  "nap",  "close"};
 const char *const fault_names[N_FAULTS] = {"none",  "kill",    "kill_after",   "stop",        "zombie", "leave", "join",
                                            "kick",  "fence",   "txn_timeout",  "compact",     "away",   "down", "lost_request",
@@ -16,11 +16,16 @@ static bool is_request(enum step step)
     return step <= STEP_COMMITTED || (step >= STEP_SEND && step <= STEP_ABORT);
 }
 
+static bool is_fetch(enum step step)
+{
+    return step == STEP_TAKE || step == STEP_READ || step == STEP_FOLLOW;
+}
+
 const char *schedule_cannot(enum step step, enum fault fault)
 {
-    if (fault >= FAULT_LOST_REQUEST && fault <= FAULT_MARKERS && !is_request(step) && step != STEP_TAKE && step != STEP_READ)
+    if (fault >= FAULT_LOST_REQUEST && fault <= FAULT_MARKERS && !is_request(step) && !is_fetch(step))
         return "it asks the broker nothing";
-    if ((step == STEP_TAKE || step == STEP_READ) && fault >= FAULT_LOST_REQUEST && fault != FAULT_LOST_ANSWER && fault != FAULT_SLOW)
+    if (is_fetch(step) && fault >= FAULT_LOST_REQUEST && fault != FAULT_LOST_ANSWER && fault != FAULT_SLOW)
         return "a fetch changes nothing: lost_answer and slow say it all";
     if (fault == FAULT_LATE && (step == STEP_ASK || step == STEP_ENDS || step == STEP_COMMITTED))
         return "a question that arrives twice changes nothing";
@@ -33,13 +38,23 @@ const char *schedule_cannot(enum step step, enum fault fault)
     return NULL;
 }
 
+/* A stage that comes to this step, where one does. */
+static int draw_stage(struct rand *r, int counts[STAGES_MAX][N_STEPS], enum step step)
+{
+    int stage = (int)rand_below(r, (uint64_t)world_stages());
+
+    for (int i = 0; i < world_stages() && counts[stage][step] == 0; i++)
+        stage = (stage + 1) % world_stages();
+    return stage;
+}
+
 static void draw_item(struct rand *r, const bool *on, int counts[STAGES_MAX][N_STEPS], struct item *it)
 {
     do {
         it->fault = (enum fault)(1 + rand_below(r, N_FAULTS - 1));
         it->step = (enum step)rand_below(r, N_STEPS);
     } while (!on[it->fault] || schedule_cannot(it->step, it->fault));
-    it->stage = (int)rand_below(r, (uint64_t)world_stages());
+    it->stage = draw_stage(r, counts, it->step);
     it->how = (int)rand_below(r, 4);
     it->nth = 1 + (int)rand_below(r, (uint64_t)counts[it->stage][it->step] + 2);
     it->then = rand_below(r, 2) == 0;
@@ -69,7 +84,7 @@ static void draw_pair(struct rand *r, int counts[STAGES_MAX][N_STEPS], struct sc
         {FAULT_KICK, FAULT_STOP, STEP_PUT, STEP_OFFSETS, 2, 3, 1},
     };
     size_t i = rand_below(r, ARRAY_LEN(pairs));
-    int stage = (int)rand_below(r, (uint64_t)world_stages()), any = (int)rand_below(r, 4), then = (int)rand_below(r, 4);
+    int stage = draw_stage(r, counts, pairs[i].at), any = (int)rand_below(r, 4), then = (int)rand_below(r, 4);
 
     s->items[0] = (struct item){.fault = pairs[i].first, .stage = stage, .step = pairs[i].at,
                                 .nth = 1 + (int)rand_below(r, (uint64_t)counts[stage][pairs[i].at] + 1),

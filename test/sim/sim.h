@@ -7,6 +7,7 @@
  *   sched.c               instances as coroutines, the clock, where faults strike
  *   schedule.c            a schedule: drawn from a seed, read from a text, made shorter
  *   world.c               records, stages, slots; when all is quiet
+ *   trainer.c             models, routings, verdicts; libxgboost's part
  *   check.c, oracle.c     what must hold
  *   main.c                many schedules, the table, regressions
  *
@@ -33,6 +34,8 @@ enum step {
     STEP_ASSIGN,
     STEP_TAKE,      /* the loop takes records */
     STEP_READ,      /* a reader does: restore, schemas */
+    STEP_FOLLOW,    /* a reader of the models topic does */
+    STEP_SWAP,      /* a model is loaded, rows wait for it */
     STEP_PUT,       /* one record, into the client's queue */
     STEP_SEND,      /* the queue, to the broker */
     STEP_OFFSETS,   /* send_offsets_to_transaction */
@@ -203,13 +206,35 @@ bool world_done(void);
 const char *world_why(void); /* it is not */
 void world_struck(struct instance *i, enum fault fault, int how); /* faults of the process */
 void world_ended(struct instance *i);
+/* What was decided by event time: version, seq (the same); 0: no model. */
+int32_t world_version_at(int64_t event_ms);
+/* `at` of the first record behind the re-keys; what the trainer decides first follows from it. */
+bool world_begins_at(int64_t first_at);
+
+/* ---- trainer.c ---- */
+#define TRAINER_MODEL "m"
+#define TRAINER_FEATURES 6
+
+/* How a boundary of the training schedule ends. */
+struct decision {
+    int64_t boundary_ms, from_ms;
+    int32_t version; /* 0: nothing to train */
+    bool garbled;    /* its bytes are no model */
+    size_t wave;     /* the wave that brings it about */
+    int64_t delay_us;
+};
+
+enum status trainer_open(const char *feature_set, struct error *err);
+void trainer_publish(const struct decision *d);
+double trainer_predict(int32_t version, const double row[TRAINER_FEATURES]);
 
 /* ---- check.c ---- */
 void check_begin(bool learning); /* learning: this is the quiet run, it makes what others are compared with */
 void check_visible(int topic, int partition, int64_t offset, const struct record *r);
 void check_end(void);
 size_t check_count(const char *topic); /* data records that the quiet run put there */
-bool check_value(const char *topic, int64_t tx_id, const char *name, double *ret); /* of the quiet run's record of an event */
+/* Of the quiet run's record of an event; NaN: null. */
+bool check_value(const char *topic, int64_t tx_id, const char *name, double *ret);
 
 /* ---- oracle.c: the quiet run that has just ended, against what follows from the records alone ---- */
 void oracle_check(void);

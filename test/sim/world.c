@@ -1,6 +1,6 @@
 /* test/sim/world.c */
 /*
- * What there is besides the broker: a chain of two stages, the records that come from outside, the slots in which instances run.
+ * What there is besides the broker: a chain of three stages, the records that come from outside, the slots in which instances run.
  *
  * Two kinds of worlds. In a catch-up all records lie there from the beginning. In waves, each wave is written when the one
  * before is done with, channels have gone idle meanwhile, and all of it is later in event time: an idle channel that wakes with
@@ -18,18 +18,22 @@
 #include "wire/avro.h"
 #include "wire/frame.h"
 #include "workers/preprocess/preprocess.h"
+#include "workers/score/worker.h"
 
 #define PARTITIONS 3
 #define WORLDS 6
 #define WAVES_MAX 40
+#define DECISIONS_MAX 32
 #define RECORDS_MAX 128
 #define BASE_MS INT64_C(1700000000000)
+#define EVERY_MS INT64_C(7200000) /* as the pipeline file says */
+#define LAG_MS INT64_C(1800000)
 #define CUSTOMERS 8
 #define TERMINALS 6
 #define STABLE_US 500000
 #define QUIET_TICK_US 40000
 
-enum { TRANSACTIONS, LABELS, ENRICHED, FEATURES, DEAD, CUSTOMER_LOG, TERMINAL_LOG, SCHEMAS };
+enum { TRANSACTIONS, LABELS, ENRICHED, FEATURES, SCORES, DEAD, CUSTOMER_LOG, TERMINAL_LOG, SCHEMAS };
 
 struct wave {
     size_t begin, end; /* of the world's records */
@@ -38,6 +42,9 @@ struct wave {
 
 struct records {
     struct produced records[RECORDS_MAX];
+    int64_t ts[RECORDS_MAX];
+    struct decision decisions[DECISIONS_MAX];
+    size_t n_decisions;
     size_t n;
     struct wave waves[WAVES_MAX];
     size_t n_waves;
@@ -51,12 +58,15 @@ struct slot {
 
 static const struct worker preprocess = {
     .name = "preprocess", .open = preprocess_open, .transform = preprocess_transform, .close = preprocess_close};
-static const char *const stage_names[] = {"customer", "terminal"};
+static const struct worker score = {.name = "score", .stateless_order = true, .open = worker_open, .transform = worker_transform,
+                                    .turn = worker_turn, .limit = worker_limit, .close = worker_close};
+static const char *const stage_names[] = {"customer", "terminal", "score"};
 static struct stage *templates[2][STAGES_MAX]; /* [1]: at_least_once */
 static struct records worlds[WORLDS];
 
 static struct slot slots[STAGES_MAX][SLOTS_MAX];
-static size_t wave, n_made;
+static size_t wave, n_decided, n_made;
+static int64_t spoke_us; /* the last wave or decision */
 static bool restarted, done;
 static int64_t stable_since_us, stable_sum;
 static char why[128]; /* it is not quiet */
@@ -98,11 +108,12 @@ static struct view copy(struct bytes *b)
     return view_of(b->data, b->n); /* for ever */
 }
 
-static void add(struct records *w, int t, const char *key, struct view value)
+static void add(struct records *w, int t, const char *key, struct view value, int64_t ts)
 {
     char *own = xstrdup(key);
 
     assert(w->n < RECORDS_MAX);
+    w->ts[w->n] = ts;
     w->records[w->n++] = (struct produced){.topic = t, .partition = kafka_partition(view_str(own), PARTITIONS),
                                            .key = view_str(own), .value = value};
 }
@@ -127,7 +138,7 @@ static void add_transaction(struct records *w, int customer, int terminal, int64
     avro_put_str(&b, who);
     avro_put_str(&b, name_of('t', terminal));
     avro_put_double(&b, amount);
-    add(w, TRANSACTIONS, who, copy(&b));
+    add(w, TRANSACTIONS, who, copy(&b), ts);
 }
 
 static void add_label(struct records *w, int customer, int terminal, int64_t ts)
@@ -142,12 +153,23 @@ static void add_label(struct records *w, int customer, int terminal, int64_t ts)
     avro_put_str(&b, name_of('c', customer));
     avro_put_double(&b, 1);
     avro_put_long(&b, ts);
-    add(w, LABELS, where, copy(&b));
+    add(w, LABELS, where, copy(&b), ts);
 }
 
-/* What cannot be processed: cut short, no frame, in the wrong partition, too late. */
+static int customer_in(struct rand *r, int partition)
+{
+    for (;;) {
+        int c = (int)rand_below(r, CUSTOMERS);
+
+        if (kafka_partition(view_str(name_of('c', c)), PARTITIONS) == partition)
+            return c;
+    }
+}
+
+/* What cannot be processed: cut short, no frame, in the wrong partition, too late behind a good one. */
 static void add_bad(struct records *w, struct rand *r, int64_t now_ms)
 {
+    int partition = w->records[w->n - 1].partition;
     struct produced *p;
 
     add_transaction(w, (int)rand_below(r, CUSTOMERS), 0, now_ms, 1);
@@ -164,7 +186,7 @@ static void add_bad(struct records *w, struct rand *r, int64_t now_ms)
         break;
     default:
         w->n--;
-        add_transaction(w, (int)rand_below(r, CUSTOMERS), 0, BASE_MS - 86400000, 1);
+        add_transaction(w, customer_in(r, partition), 0, BASE_MS - 86400000, 1);
     }
 }
 
@@ -175,16 +197,6 @@ static void end_wave(struct records *w, bool last)
     assert(w->n_waves < WAVES_MAX);
     if (w->n > begin)
         w->waves[w->n_waves++] = (struct wave){begin, w->n, last};
-}
-
-static int customer_in(struct rand *r, int partition)
-{
-    for (;;) {
-        int c = (int)rand_below(r, CUSTOMERS);
-
-        if (kafka_partition(view_str(name_of('c', c)), PARTITIONS) == partition)
-            return c;
-    }
 }
 
 /* Some minutes further; often the same instant, sometimes some minutes back. */
@@ -244,6 +256,56 @@ static void make_last(struct records *w, struct rand *r, int64_t *now_ms)
     }
 }
 
+/* The first multiple of `every` behind ms. */
+static int64_t boundary_after(int64_t ms)
+{
+    return (ms / EVERY_MS + 1) * EVERY_MS;
+}
+
+/* Each boundary that the records pass is decided, some time after the wave that passes it: a model, no model, or rubbish. */
+static void make_decisions(struct records *w, struct rand *r)
+{
+    int64_t first = INT64_MAX, b = INT64_MAX;
+    bool has[PARTITIONS] = {false};
+    int32_t version = 0;
+
+    for (size_t i = 0; i < w->n; i++) {
+        const struct produced *p = &w->records[i];
+
+        if (p->topic == TRANSACTIONS && !has[p->partition] && w->ts[i] < first)
+            first = w->ts[i];
+        has[p->partition] |= p->topic == TRANSACTIONS;
+    }
+    b = boundary_after(first);
+    for (size_t k = 0; k < w->n_waves; k++)
+        for (size_t i = w->waves[k].begin; i < w->waves[k].end; i++)
+            for (; w->ts[i] >= b; b += EVERY_MS) {
+                struct decision d = {.boundary_ms = b, .from_ms = b + LAG_MS, .wave = k, .delay_us = (int64_t)rand_below(r, 1000000)};
+
+                if (rand_below(r, 4) != 0)
+                    d.version = ++version;
+                d.garbled = d.version > 1 && rand_below(r, 5) == 0;
+                assert(w->n_decisions < DECISIONS_MAX);
+                w->decisions[w->n_decisions++] = d;
+            }
+}
+
+int32_t world_version_at(int64_t event_ms)
+{
+    const struct records *w = &worlds[sim.schedule.world];
+    int32_t version = 0;
+
+    for (size_t i = 0; i < w->n_decisions; i++)
+        if (w->decisions[i].version && !w->decisions[i].garbled && w->decisions[i].from_ms <= event_ms)
+            version = w->decisions[i].version;
+    return version;
+}
+
+bool world_begins_at(int64_t first_at)
+{
+    return worlds[sim.schedule.world].decisions[0].boundary_ms == boundary_after(first_at);
+}
+
 static void make_world(struct records *w, uint64_t seed)
 {
     int64_t now_ms = BASE_MS;
@@ -256,6 +318,7 @@ static void make_world(struct records *w, uint64_t seed)
         make_waves(w, &r, &now_ms);
     now_ms += 700000;
     make_last(w, &r, &now_ms);
+    make_decisions(w, &r);
 }
 
 enum status world_open(const char *path, struct error *err)
@@ -264,7 +327,7 @@ enum status world_open(const char *path, struct error *err)
         struct stage *s = xcalloc(1, sizeof(*s));
         int i = k / 2;
 
-        s->worker = &preprocess;
+        s->worker = i == world_stages() - 1 ? &score : &preprocess;
         s->opt = (struct stage_options){.batch = 1000, .from_ms = INT64_MIN, .to_ms = INT64_MAX, .pipeline = path,
                                         .stage = stage_names[i], .brokers = "sim", .instance = "0"};
         if (stage_load(s, err) != OK)
@@ -274,6 +337,8 @@ enum status world_open(const char *path, struct error *err)
             s->inputs[n].repeats = s->def->at_least_once && !s->inputs[n].outside;
         templates[k % 2][i] = s;
     }
+    if (trainer_open(templates[0][world_stages() - 1]->def->feature_set, err) != OK)
+        return err->status;
     for (int i = 0; i < WORLDS; i++)
         make_world(&worlds[i], (uint64_t)i);
     return OK;
@@ -284,14 +349,15 @@ enum status world_open(const char *path, struct error *err)
 static void make_topics(void)
 {
     struct broker *b = sim.broker;
-    static const char *const names[] = {"sim.transactions", "sim.labels", "sim.enriched", "sim.features"};
+    static const char *const names[] = {"sim.transactions", "sim.labels", "sim.enriched", "sim.features", "sim.scores"};
 
     for (size_t t = 0; t < ARRAY_LEN(names); t++)
         broker_make_topic(b, names[t], PARTITIONS, false);
     broker_make_topic(b, "sim.dead_letters", 1, false);
     broker_make_topic(b, "sim.customer.changelog", PARTITIONS, true);
     broker_make_topic(b, "sim.terminal.changelog", PARTITIONS, true);
-    broker_make_topic(b, "millrace.schemas", 1, true);
+    broker_make_topic(b, SCHEMAS_TOPIC, 1, true);
+    broker_make_topic(b, MODELS_TOPIC, 1, true);
 }
 
 static void write_wave(void)
@@ -302,6 +368,26 @@ static void write_wave(void)
     for (size_t i = w->waves[wave].begin; i < w->waves[wave].end; i++)
         broker_append(sim.broker, &w->records[i]);
     wave++;
+    spoke_us = sim.now_us;
+}
+
+/* A boundary that a wave has passed, when its time has come. */
+static bool is_passed(void)
+{
+    const struct records *w = &worlds[sim.schedule.world];
+
+    return n_decided < w->n_decisions && w->decisions[n_decided].wave < wave;
+}
+
+static void decide(void)
+{
+    const struct decision *d = &worlds[sim.schedule.world].decisions[n_decided];
+
+    if (!is_passed() || sim.now_us < spoke_us + d->delay_us)
+        return;
+    trainer_publish(d);
+    n_decided++;
+    spoke_us = sim.now_us;
 }
 
 static struct stage *incarnate(int stage, int slot)
@@ -336,7 +422,7 @@ static void want_all(int64_t at_us)
 void world_begin(void)
 {
     memset(slots, 0, sizeof(slots));
-    wave = n_made = 0;
+    wave = n_decided = n_made = 0;
     restarted = done = false;
     stable_since_us = stable_sum = 0;
     sim.broker->wall_ms = BASE_MS + INT64_C(30) * 86400000;
@@ -399,11 +485,11 @@ static bool all_run(void)
 
 static bool all_committed(void)
 {
-    static const int inputs[][2] = {{TRANSACTIONS, -1}, {LABELS, ENRICHED}};
+    static const int inputs[][2] = {{TRANSACTIONS, -1}, {LABELS, ENRICHED}, {FEATURES, -1}};
     struct broker *b = sim.broker;
 
     for (int i = 0; i < world_stages(); i++) {
-        static const char *const groups[] = {"sim.customer", "sim.terminal"};
+        static const char *const groups[] = {"sim.customer", "sim.terminal", "sim.score"};
         int g = group_of(b, groups[i]);
 
         for (int k = 0; k < 2 && inputs[i][k] >= 0; k++)
@@ -441,7 +527,7 @@ static bool is_quiet(void)
 
     snprintf(why, sizeof(why), "%s", !all_run() ? "an instance is not there" : broker_has_open(sim.broker) ? "a transaction is open"
              : sched_in_flight() ? "a request is on its way" : "records keep coming");
-    if (sum == stable_sum && !broker_has_open(sim.broker) && !sched_in_flight() && all_run() && all_committed())
+    if (sum == stable_sum && !is_passed() && !broker_has_open(sim.broker) && !sched_in_flight() && all_run() && all_committed())
         return sim.now_us - stable_since_us >= STABLE_US;
     stable_sum = sum;
     stable_since_us = sim.now_us;
@@ -475,6 +561,8 @@ int64_t world_tick(void)
                 slots[i][k].start_us = INT64_MAX;
                 slots[i][k].live = sched_start(s, i, k);
             }
+    if (!sim.down)
+        decide();
     if (!sim.down && is_quiet()) {
         stable_since_us = sim.now_us;
         if (wave < w->n_waves && w->waves[wave].last && !restarted)
