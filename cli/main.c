@@ -15,8 +15,8 @@ static const struct command {
     int (*run)(int argc, char **argv);
     const char *use, *what, *example;
 } commands[] = {
-    {"validate", cli_validate, "PIPELINE", "check a pipeline file; every fault with its place",
-     "millrace validate pipelines/fraud.json"},
+    {"validate", cli_validate, "PIPELINE | --schema", "check a pipeline file; every fault with its place. --schema: its JSON Schema, for editors",
+     "millrace validate pipelines/fraud.json\n    millrace validate --schema >pipeline.schema.json"},
     {"generate", cli_generate, "fraud --days N --seed S [--out DIR]", "make card transactions and their labels",
      "millrace generate fraud --days 183 --seed 1 --out build/demo"},
     {"topics", cli_topics, "PIPELINE [--brokers A]", "make the topics and publish the schemas, nothing else",

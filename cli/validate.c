@@ -41,14 +41,28 @@ static void print_stage(const struct pipeline *p, const struct stage_def *s)
     printf("\n");
 }
 
+static int print_schema(void)
+{
+    struct bytes text = BYTES_EMPTY;
+
+    pipeline_json_schema(&text);
+    fwrite(text.data, 1, text.n, stdout);
+    bytes_done(&text);
+    return 0;
+}
+
 int cli_validate(int argc, char **argv)
 {
     const char *args[1];
+    bool schema = false;
+    const struct cli_option options[] = {{"--schema", NULL, &schema}};
     struct pipeline *p;
     size_t n_args;
 
-    if (!cli_options(argc, argv, NULL, 0, args, ARRAY_LEN(args), &n_args))
+    if (!cli_options(argc, argv, options, ARRAY_LEN(options), args, ARRAY_LEN(args), &n_args))
         return EXIT_CALL;
+    if (schema)
+        return print_schema();
     if (n_args == 0)
         return cli_wrong("validate", "expected a pipeline file");
     p = cli_pipeline(args[0]);

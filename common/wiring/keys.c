@@ -3,6 +3,7 @@
 
 /* The tables are the reference: docs/pipeline.md holds them word for word (test_pipeline compares). */
 static const struct key_def file_keys[] = {
+    {"$schema", "text", "For editors, which complete and check by it: where `pipeline.schema.json` lies."},
     {"pipeline", "name, required", "The pipeline's name: topic `x` is `<pipeline>.x` on the broker, stage `y` the group `<pipeline>.y`."},
     {"schemas", "folder", "Where the .avsc files lie, relative to the pipeline file. Default: the folder `schemas` beside the file's folder."},
     {"kafka", "object", "librdkafka properties by their own names. Secrets never stand here: set `MILLRACE_KAFKA_<PROPERTY>` (dots as underscores, upper case)."},
@@ -19,7 +20,7 @@ static const struct key_def topic_keys[] = {
     {"time.ahead", "duration", "Event times this far after the record's arrival at the broker are dead-lettered. Only for a topic from outside. Default: `10m`."},
 };
 static const struct key_def stage_keys[] = {
-    {"worker", "name, required", "`ingest`, `preprocess`, `train`, `score` or `alert`."},
+    {"worker", "choice, required", "`ingest`, `preprocess`, `train`, `score` or `alert`."},
     {"commit.interval", "10ms to 60s", "How often a transaction commits: the latency floor (`exactly_once`), or how much comes again after a fault (`at_least_once`). Default: `100ms`."},
     {"processing_guarantee", "`exactly_once` or `at_least_once`", "`exactly_once`: outputs, state and input positions commit together. `at_least_once`: outputs leave at once, milliseconds a hop, and some come again after a fault; state stays exact, and every stage that reads them drops the repeats ([operations](operations.md#guarantees)). Default: `exactly_once`."},
     {"order", "`at` or `arrival`", "`at`: stateful stages take records in event-time order of their channels and wait for slow ones; `arrival` never waits. Default: `at`."},
@@ -72,7 +73,7 @@ static const struct key_def explain_keys[] = {
 static const struct key_def rule_keys[] = {
     {"name", "name, required", "Stands in the alert's field `rule`."},
     {"when", "condition, required", "Over the input's fields. Null is not true."},
-    {"severity", "level, required", "`low`, `medium`, `high` or `critical`."},
+    {"severity", "choice, required", "`low`, `medium`, `high` or `critical`."},
     {"key", "field", "What the cooldown counts by: the field that partitions the input. Default: that field."},
     {"cooldown", "duration", "After an alert this rule is silent for the same key, in event time. Default: `0s`, none."},
 };

@@ -6,7 +6,7 @@
 #define SPAN_MS_MAX (3660 * DAY_MS)
 
 /* What a fit may be told. Devices and verbosity are the worker's: they must not change a model. */
-static const char *const xgboost_known[] = {
+const char *const xgboost_known[] = {
     "objective", "tree_method", "base_score", "seed", "rounds", "max_depth", "eta", "learning_rate", "gamma",
     "min_split_loss", "min_child_weight", "max_delta_step", "subsample", "sampling_method", "colsample_bytree",
     "colsample_bylevel", "colsample_bynode", "lambda", "reg_lambda", "alpha", "reg_alpha", "scale_pos_weight",
@@ -14,7 +14,8 @@ static const char *const xgboost_known[] = {
     "eval_metric", "booster", "quantile_alpha", "tweedie_variance_power", "huber_slope", "max_cat_to_onehot",
     "refresh_leaf", "process_type", "seed_per_iteration", "nthread",
 };
-static const char *const xgboost_required[] = {"objective", "tree_method", "base_score", "seed"};
+const char *const xgboost_required[] = {"objective", "tree_method", "base_score", "seed"};
+const size_t n_xgboost_known = ARRAY_LEN(xgboost_known), n_xgboost_required = ARRAY_LEN(xgboost_required);
 
 static void load_xgboost(struct loader *l, struct stage_def *s, struct at at)
 {

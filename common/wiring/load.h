@@ -99,6 +99,10 @@ struct key_table {
 extern const struct key_table keys_file, keys_topic, keys_stage, keys_label, keys_explain, keys_rule, keys_feature;
 extern const struct key_table keys_workers[5];
 
+/* Of "xgboost" (learn.c). */
+extern const char *const xgboost_known[], *const xgboost_required[];
+extern const size_t n_xgboost_known, n_xgboost_required;
+
 /* The table of aggregates (feature/aggregates.h) as keys of a feature. */
 const struct key_table *keys_aggregates(void);
 const struct key_table *keys_worker(const char *worker); /* NULL: no such worker */

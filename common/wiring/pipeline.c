@@ -217,6 +217,7 @@ static void load_all(struct loader *l, const json_t *root)
         return;
     }
     check_keys(l, at, "a pipeline file", &keys_file, NULL);
+    (void)read_string(l, at, "$schema", /* required= */ false);
     l->p->name = read_string(l, at, "pipeline", /* required= */ true);
     if (l->p->name && (!name_ok(l->p->name) || strcmp(l->p->name, "millrace") == 0))
         fault_got(l, "$.pipeline", "a name of at most 60 small letters, digits, _ or -, other than \"millrace\"",

@@ -85,6 +85,8 @@ struct topic *pipeline_topic(const struct pipeline *p, const char *name);     /*
 enum status pipeline_schema(const struct pipeline *p, const char *name, struct schema **ret_schema, struct error *err);
 /* Every key of a pipeline file as Markdown tables: what docs/pipeline.md holds. */
 void pipeline_reference(struct bytes *out);
+/* The same keys as a JSON Schema: what schemas/pipeline.schema.json holds. */
+void pipeline_json_schema(struct bytes *out);
 /* The candidate nearest to `name` by edit distance, or NULL when none is near. */
 const char *nearest_name(const char *name, const char *const *candidates, size_t n);
 

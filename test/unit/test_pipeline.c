@@ -318,6 +318,22 @@ static void the_page_holds_every_key_word_for_word(void **state)
     bytes_done(&tables);
 }
 
+/* `millrace validate --schema` makes it. */
+static void the_json_schema_is_that_of_the_tables(void **state)
+{
+    struct bytes made = BYTES_EMPTY;
+    char *file = read_text("schemas/pipeline.schema.json");
+
+    (void)state;
+    pipeline_json_schema(&made);
+    if (made.n != strlen(file) || memcmp(made.data, file, made.n) != 0)
+        fail_msg("schemas/pipeline.schema.json is not what `millrace validate --schema` prints now");
+    if (strstr(file, "json_schema.c knows no such value"))
+        fail_msg("schemas/pipeline.schema.json: a table in keys.c has a word for a value that json_schema.c does not know");
+    free(file);
+    bytes_done(&made);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +347,7 @@ int main(void)
         cmocka_unit_test(the_fraud_pipeline_and_the_shared_schemas_are_whole),
         cmocka_unit_test(the_nearest_name_is_the_one_with_the_fewest_slips),
         cmocka_unit_test(the_page_holds_every_key_word_for_word),
+        cmocka_unit_test(the_json_schema_is_that_of_the_tables),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
