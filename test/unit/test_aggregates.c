@@ -416,6 +416,82 @@ static void every_aggregate_over_every_window_equals_the_slow_oracle(void **stat
     free(first);
 }
 
+static int by_time(const void *a, const void *b)
+{
+    const struct taken *x = a, *y = b;
+
+    return x->ms != y->ms ? (x->ms < y->ms ? -1 : 1) : x->x < y->x ? -1 : x->x > y->x;
+}
+
+/* The same events in order, and then out of order within the lateness: what comes after them has the same bits. */
+static void disorder_leaves_nothing_behind(void **state)
+{
+    struct trial *t = calloc(1, sizeof(*t));
+    double in_order[COLS_MAX];
+    struct rand r;
+
+    (void)state;
+    make_rows(t->rows, 9);
+    for (size_t i = 0; i < N_ROWS; i++) {
+        t->rows[i].x = isnan(t->rows[i].x) ? 1 : t->rows[i].x;
+        t->rows[i].key = 0;
+        t->rows[i].ms = t->rows[i].ms * 1000 + (int64_t)i; /* no two at once */
+    }
+    qsort(t->rows, N_ROWS, sizeof(*t->rows), by_time);
+    t->rows[N_ROWS - 1].input = 0;
+    for (size_t i = 0; i < N_ROWS; i++)
+        t->rows[i].ms = -1000000 + (int64_t)i * 100; /* 30 of them within the lateness */
+    for (size_t i = 0; i < n_aggregates; i++) {
+        struct taken *rows = malloc(sizeof(t->rows));
+        struct features *f;
+
+        make_columns(t, &aggregates[i]);
+        f = compile(t);
+        play(f, t, 1, SIZE_MAX);
+        memcpy(in_order, t->got[N_ROWS - 1], sizeof(in_order));
+        memcpy(rows, t->rows, sizeof(t->rows));
+        rand_seed(&r, i);
+        for (size_t k = 0; k + 20 < N_ROWS; k += 20) /* each twenty in any order */
+            for (size_t n = 19; n > 0; n--) {
+                size_t other = k + rand_below(&r, n + 1);
+                struct taken kept = t->rows[k + n];
+
+                t->rows[k + n] = t->rows[other];
+                t->rows[other] = kept;
+            }
+        play(f, t, 1, SIZE_MAX);
+        if (memcmp(in_order, t->got[N_ROWS - 1], t->n_columns * sizeof(*in_order)) != 0)
+            fail_msg("%s shows in what order its events came", aggregates[i].name);
+        memcpy(t->rows, rows, sizeof(t->rows));
+        free(rows);
+        features_free(f);
+    }
+    free(t);
+}
+
+/* An input that is far behind tells of the distant past: no window asks for it, but all that is since ever does. */
+static void what_is_older_than_every_window_counts_since_ever(void **state)
+{
+    struct trial *t = calloc(1, sizeof(*t));
+    struct features *f;
+
+    (void)state;
+    for (size_t i = 0; i < N_ROWS; i++)
+        t->rows[i] = (struct taken){.input = i % 2 != 0, .ms = i % 2 ? -1000000 - (int64_t)i : 1000000 + (int64_t)i, .x = 1};
+    for (size_t i = 0; i < n_aggregates; i++) {
+        if (strcmp(aggregates[i].name, "sum") != 0 && strcmp(aggregates[i].name, "first") != 0 && strcmp(aggregates[i].name, "max") != 0)
+            continue;
+        make_columns(t, &aggregates[i]);
+        f = compile(t);
+        play(f, t, 1, SIZE_MAX);
+        for (size_t c = 0; c < t->n_columns; c++)
+            if (t->columns[c].span == 5 && !near(&t->columns[c], oracle(t, &t->columns[c], N_ROWS - 2), t->got[N_ROWS - 2][c]))
+                fail_msg("%s: want %g, got %g", aggregates[i].name, oracle(t, &t->columns[c], N_ROWS - 2), t->got[N_ROWS - 2][c]);
+        features_free(f);
+    }
+    free(t);
+}
+
 /* ---- what is not exact, and what is large ---- */
 struct one {
     struct features *f;
@@ -555,6 +631,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_aggregate_over_every_window_equals_the_slow_oracle),
+        cmocka_unit_test(disorder_leaves_nothing_behind),
+        cmocka_unit_test(what_is_older_than_every_window_counts_since_ever),
         cmocka_unit_test(distinct_since_ever_keeps_its_error),
         cmocka_unit_test(text_is_counted_and_compared_as_it_is),
         cmocka_unit_test(variance_is_exact_beside_huge_values),
