@@ -1,9 +1,9 @@
 #include "feature/past.h"
 
-/* A large value grows by more than it needs, or a hot key would be moved for each page. */
+/* A value grows by more than it needs, or a hot key would be moved for each page, and a warm one whenever it has a few events more than ever. */
 static size_t room_for(size_t need, size_t page_bytes)
 {
-    return need <= 4096 ? need : need + need / 8 / page_bytes * page_bytes;
+    return need + (1 + need / 8 / page_bytes) * page_bytes;
 }
 
 static bool grow(struct past *p, size_t need)

@@ -298,11 +298,16 @@ void ring_trim(struct past *p, const struct ring_def *def)
         struct ring *r = ring_of(p, def);
         uint32_t page = r->first;
 
-        if (page == r->last)
+        if (page == 0 || (page == r->last && word_of(p, r->last_row) < last_word(def)))
             return;
         for (size_t c = 0; c < def->n_cursors; c++)
             if (ahead(cursor_of(p, def, (int)c)->pos, r->first_pos) < (int32_t)def->rows_per_page)
                 return;
+        if (page == r->last) {
+            *r = (struct ring){.first_pos = r->end_pos, .end_pos = r->end_pos};
+            past_give(p, page, 0);
+            return;
+        }
         r->first = ((const struct page *)past_at(p, page))->next;
         r->first_pos += def->rows_per_page;
         ((struct page *)past_at(p, r->first))->prev = 0;
