@@ -11,6 +11,7 @@
  *          integers: no order of arrival shows in any bit. Rows out of order are inserted in place.
  * Null     a null or absent value is not counted, summed or averaged; mean of nothing is null; an operation on
  *          null is null; division by zero is null.
+ * Wide     words and ngrams give k columns, <name>_0 to <name>_<k-1>: a family, as windows are.
  * Errors   features_new: ERR_FATAL with feature, position and nearest name. features_apply: per row, in `bad`.
  * Threads  immutable but for the state that the caller passes.
  */
@@ -23,7 +24,7 @@
 struct feature_col {
     const char *name;
     enum col_type type;
-    bool is_time; /* hour(), weekday() take it */
+    bool is_time; /* of COL_INT: a time, no integer, to expressions */
     int scale;    /* decimals for exact sums; -1: 6 */
 };
 
@@ -57,9 +58,11 @@ void features_free(struct features *f);
 /* Columns made, in order of definition. */
 size_t features_n_cols(const struct features *f);
 const struct feature_col *features_cols(const struct features *f);
+/* The definition that makes column i: several, with several windows or words. */
+const char *features_family(const struct features *f, size_t i);
 /* Whether input column i must be decoded. */
 bool features_needs(const struct features *f, size_t input, const char *col);
-/* 16 hex digits over the canonical definitions: equal definitions, equal feature set. */
+/* 16 hex digits over the canonical definitions, and the zone data's version where they name a zone: equal definitions, equal feature set. */
 const char *features_fingerprint(const struct features *f);
 bool features_has_state(const struct features *f);
 
@@ -72,13 +75,16 @@ enum status features_apply(const struct features *f, struct state *s, size_t inp
                            const struct view *keys, const int64_t *event_ms, const char **bad, int64_t at,
                            int64_t lateness_ms, int64_t commit, struct error *err);
 
+/* The functions of expressions as a Markdown table (docs/pipeline.md). */
+void expr_reference(struct bytes *out);
+
 /* One expression over the columns of a batch (rules, "when" conditions). cols are not kept. */
 struct expr;
 enum status expr_new(const char *text, const struct feature_col *cols, size_t n_cols, struct expr **ret_expr,
                      enum col_type *ret_type, struct error *err);
 void expr_free(struct expr *e);
 bool expr_needs(const struct expr *e, const char *col);
-/* The result as a column that is not part of the batch (its arena's memory). */
+/* The result as a column that is not part of the batch (its arena's memory, or the field's that it is). */
 enum status expr_eval(const struct expr *e, const struct batch *in, struct col *ret_col, struct error *err);
 
 #endif

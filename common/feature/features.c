@@ -72,6 +72,7 @@ static enum status add_expr(struct features *f, const struct feature_def *d, con
     struct expr *e;
     enum col_type type;
     struct made *m;
+    size_t width;
 
     scope->over = over;
     if (expr_compile(d->expr, scope_resolve, scope_nearest, scope, &e, &type, err) != OK)
@@ -82,11 +83,22 @@ static enum status add_expr(struct features *f, const struct feature_def *d, con
     }
     if (type == COL_STRING && !input) {
         expr_free(e);
-        return err_set(err, ERR_FATAL, "feature '%s': a feature is a number or a condition, this is text", d->name);
+        return err_set(err, ERR_FATAL, "feature '%s': a feature is a number or a condition, this is text; hash, words and ngrams make numbers of it",
+                       d->name);
     }
-    m = features_add_made(f, d->name, over, type);
-    m->expr = e;
-    m->is_input = input != NULL;
+    width = expr_width(e);
+    if (width > 1 && over) {
+        expr_free(e);
+        return err_set(err, ERR_FATAL, "feature '%s': what makes several columns cannot rest on a family of windows", d->name);
+    }
+    for (size_t i = 0; i < width; i++) {
+        m = features_add_made(f, d->name, width > 1 ? arena_printf(&f->arena, "%zu", i) : over, type);
+        m->col.is_time = expr_is_time(e);
+        m->is_input = input != NULL;
+        m->expr = i == 0 ? e : NULL;
+        m->width = width;
+        f->cols[f->n_made - 1] = m->col;
+    }
     return OK;
 }
 
@@ -127,12 +139,34 @@ static void copy_inputs(struct features *f, const struct feature_input *inputs, 
     }
 }
 
+/* The zone data's version, where an expression names a zone: other rules, other numbers. */
+static const char *zone_data(const struct features *f)
+{
+    const char *version = NULL;
+
+    for (size_t i = 0; i < f->n_made; i++)
+        if (f->made[i].expr && expr_zone_data(f->made[i].expr))
+            version = expr_zone_data(f->made[i].expr);
+    for (size_t i = 0; i < f->plan.n_rings; i++) {
+        const struct ring_def *r = &f->plan.rings[i];
+
+        if (r->where && expr_zone_data(r->where))
+            version = expr_zone_data(r->where);
+        for (size_t v = 0; v < r->n_values; v++)
+            if (expr_zone_data(r->values[v].expr))
+                version = expr_zone_data(r->values[v].expr);
+    }
+    return version;
+}
+
 /* What the numbers mean: definitions, and the type and scale of every input column. */
 static void fingerprint(struct features *f, const struct feature_def *defs, size_t n_defs)
 {
     struct bytes text = BYTES_EMPTY;
     uint8_t digest[HASH_BYTES];
 
+    if (zone_data(f))
+        bytes_printf(&text, "zones %s\n", zone_data(f));
     for (size_t i = 0; i < f->n_inputs; i++)
         for (size_t c = 0; c < f->inputs[i].n_cols; c++)
             if (features_needs(f, i, f->inputs[i].cols[c].name))
@@ -176,6 +210,17 @@ static void list_asked(struct features *f)
     }
 }
 
+/* A family's column may have the name of a column before it. */
+static enum status check_names(const struct features *f, size_t from, struct error *err)
+{
+    for (size_t i = from; i < f->n_made; i++)
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(f->cols[k].name, f->cols[i].name) == 0)
+                return err_set(err, ERR_FATAL, "feature '%s': feature '%s' makes the column '%s' already; choose another name",
+                               f->made[i].family, f->made[k].family, f->cols[i].name);
+    return OK;
+}
+
 enum status features_new(const struct feature_input *inputs, size_t n_inputs, size_t emit, const struct feature_def *defs,
                          size_t n_defs, struct features **ret_features, struct error *err)
 {
@@ -185,11 +230,15 @@ enum status features_new(const struct feature_input *inputs, size_t n_inputs, si
     copy_inputs(f, inputs, n_inputs);
     f->emit = emit;
     for (size_t i = 0; i < n_defs && st == OK; i++) {
+        size_t before = f->n_made;
+
         for (size_t k = 0; k < i && st == OK; k++)
             if (strcmp(defs[k].name, defs[i].name) == 0)
                 st = err_set(err, ERR_FATAL, "feature '%s' is defined twice", defs[i].name);
         if (st == OK)
             st = defs[i].expr ? add_exprs(f, &defs[i], err) : features_add_aggregate(f, &defs[i], err);
+        if (st == OK)
+            st = check_names(f, before, err);
     }
     if (st != OK) {
         features_free(f);
@@ -244,6 +293,11 @@ bool features_needs(const struct features *f, size_t input, const char *col)
                 return true;
     }
     return false;
+}
+
+const char *features_family(const struct features *f, size_t i)
+{
+    return f->made[i].family;
 }
 
 const char *features_fingerprint(const struct features *f)

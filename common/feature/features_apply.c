@@ -2,7 +2,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/siphash.h"
 #include "feature/features_made.h"
 
 /* So many rows ahead keys are looked up, that their memory is near when they are computed. */
@@ -23,9 +22,7 @@ struct run {
 /* Text stands as its hash, of 53 bits that a number holds. */
 static double text_number(struct view text)
 {
-    static const uint64_t key[2] = {0x6d696c6c72616365u, 0x66656174757265u};
-
-    return (double)(siphash(key, text) >> 11);
+    return (double)(text_hash(text) >> 11);
 }
 
 static bool value_of(const struct value *value, const struct col *c, size_t r, double *ret)
@@ -221,16 +218,17 @@ static enum status apply_row(struct run *run, int64_t event_ms, int64_t floor, s
 static enum status put_expressions(const struct features *f, struct batch *in, struct error *err)
 {
     size_t first = in->n_cols - f->n_made;
+    struct col *cols = arena_alloc(in->arena, f->n_made * sizeof(*cols));
 
     for (size_t i = 0; i < f->n_made; i++) {
-        struct col c;
-
         if (f->made[i].expr == NULL || f->made[i].is_input)
             continue;
-        if (expr_eval(f->made[i].expr, in, &c, err) != OK)
+        if (expr_eval(f->made[i].expr, in, cols, err) != OK)
             return err_wrap(err, "feature '%s'", f->made[i].col.name);
-        c.name = f->made[i].col.name;
-        in->cols[first + i] = c;
+        for (size_t k = 0; k < f->made[i].width; k++) {
+            cols[k].name = f->made[i + k].col.name;
+            in->cols[first + i + k] = cols[k];
+        }
     }
     return OK;
 }

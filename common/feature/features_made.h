@@ -13,6 +13,7 @@ struct made {
     const char *family; /* the definition's name */
     const char *over;   /* the window as written, or NULL */
     struct expr *expr;  /* or an aggregate: */
+    size_t width;       /* columns that the expression gives: this one and those behind it */
     bool is_input;      /* the expression is the input column of that name: nothing to make */
     const struct aggregate *aggregate;
     struct window window;

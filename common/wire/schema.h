@@ -62,6 +62,9 @@ const struct schema *schema_at(const struct schema *s, const char *path);
 /* The non-null branch of a union of null and one other; s itself otherwise. */
 const struct schema *schema_unwrap(const struct schema *s);
 
+/* A timestamp-millis or timestamp-micros, also in a union with null. NULL is none. */
+bool schema_is_time(const struct schema *s);
+
 /* The field of a record, or NULL. */
 const struct schema_field *schema_field(const struct schema *record, const char *name);
 

@@ -137,6 +137,14 @@ uint32_t schema_id(const struct schema *root)
     return (uint32_t)(doc_of(root)->fingerprint & 0x7fffffff);
 }
 
+bool schema_is_time(const struct schema *s)
+{
+    const struct schema *value = s ? schema_unwrap(s) : NULL;
+
+    return value && value->type == SCHEMA_LONG && value->logical &&
+           (strcmp(value->logical, "timestamp-millis") == 0 || strcmp(value->logical, "timestamp-micros") == 0);
+}
+
 const struct schema *schema_unwrap(const struct schema *s)
 {
     if (s->type == SCHEMA_UNION && s->n == 2) {

@@ -1,38 +1,12 @@
-/* ISO 8601 in UTC and epoch milliseconds; days by the proleptic Gregorian calendar. */
+/* ISO 8601 in UTC and epoch milliseconds. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/calendar.h"
 #include "wire/text.h"
 
 #define DAY_MS INT64_C(86400000)
-
-static int64_t floor_div(int64_t a, int64_t b)
-{
-    return a / b - (a % b < 0);
-}
-
-/* Days since 1970-01-01. The year begins in March here: so a leap day is the last of its year. */
-static int64_t days_of(int64_t year, int month, int day)
-{
-    int64_t y = month <= 2 ? year - 1 : year;
-    int64_t m = month <= 2 ? month + 9 : month - 3;
-
-    return y * 365 + floor_div(y, 4) - floor_div(y, 100) + floor_div(y, 400) + (153 * m + 2) / 5 + day - 1 - 719468;
-}
-
-static void date_of(int64_t days, int *year, int *month, int *day)
-{
-    int64_t era = floor_div(days + 719468, 146097);
-    int64_t d = days + 719468 - era * 146097;
-    int64_t y = (d - d / 1460 + d / 36524 - d / 146096) / 365;
-    int64_t in_year = d - (365 * y + y / 4 - y / 100);
-    int64_t m = (5 * in_year + 2) / 153;
-
-    *day = (int)(in_year - (153 * m + 2) / 5 + 1);
-    *month = (int)(m < 10 ? m + 3 : m - 9);
-    *year = (int)(y + era * 400 + (*month <= 2));
-}
 
 static bool take_digits(struct view *t, size_t n, int *ret)
 {
@@ -89,9 +63,8 @@ static bool take_offset(struct view *t, int *ret_minutes)
 static bool is_date(int y, int m, int d)
 {
     static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    bool leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
 
-    return m >= 1 && m <= 12 && d >= 1 && d <= days[m - 1] + (m == 2 && leap);
+    return m >= 1 && m <= 12 && d >= 1 && d <= days[m - 1] + (m == 2 && calendar_is_leap(y));
 }
 
 bool text_parse_time(struct view t, int64_t *ret_ms)
@@ -116,7 +89,7 @@ bool text_parse_time(struct view t, int64_t *ret_ms)
     }
     if (t.n != 0)
         return false;
-    *ret_ms = days_of(y, month, d) * DAY_MS + (((int64_t)h * 60 + min - offset) * 60 + s) * 1000 + ms;
+    *ret_ms = calendar_days(y, month, d) * DAY_MS + (((int64_t)h * 60 + min - offset) * 60 + s) * 1000 + ms;
     return true;
 }
 
@@ -124,14 +97,14 @@ void text_format_time(int64_t ms, char out[32])
 {
     int64_t days = floor_div(ms, DAY_MS);
     int64_t in_day = ms - days * DAY_MS;
-    int y, month, d;
+    struct date date;
 
-    if (days < days_of(0, 1, 1) || days > days_of(9999, 12, 31)) {
+    if (days < calendar_days(0, 1, 1) || days > calendar_days(9999, 12, 31)) {
         snprintf(out, 32, "%lld", (long long)ms);
         return;
     }
-    date_of(days, &y, &month, &d);
-    snprintf(out, 32, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", y % 10000, month % 100, d % 100,
+    date = calendar_date(days);
+    snprintf(out, 32, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", (int)(date.year % 10000), date.month % 100, date.day % 100,
              (int)(in_day / 3600000) % 100, (int)(in_day / 60000 % 60), (int)(in_day / 1000 % 60),
              (int)(in_day % 1000));
 }

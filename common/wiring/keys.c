@@ -168,4 +168,5 @@ void pipeline_reference(struct bytes *out)
         }
         bytes_printf(out, "\n");
     }
+    expr_reference(out);
 }

@@ -112,16 +112,6 @@ struct candidates {
     size_t n;
 };
 
-/* "<def>" or "<def>_<window>". */
-static bool makes(const char *def, const char *col)
-{
-    size_t n = strlen(def);
-    int64_t ms;
-
-    return strncmp(def, col, n) == 0 &&
-           (col[n] == '\0' || (col[n] == '_' && duration_parse(col + n + 1, &ms)));
-}
-
 static void add_stage(struct loader *l, const struct stage_def *s, struct candidates *c)
 {
     const struct feature_col *cols = features_cols(s->compiled);
@@ -132,13 +122,8 @@ static void add_stage(struct loader *l, const struct stage_def *s, struct candid
     all.families = arena_alloc(l->arena, (n + c->n) * sizeof(*all.families));
     all.types = arena_alloc(l->arena, (n + c->n) * sizeof(*all.types));
     for (size_t i = 0; i < n; i++) {
-        const char *family = cols[i].name;
-
-        for (size_t d = 0; d < s->n_features; d++)
-            if (makes(s->features[d].name, cols[i].name))
-                family = s->features[d].name;
         all.cols[all.n] = cols[i].name;
-        all.families[all.n] = family;
+        all.families[all.n] = features_family(s->compiled, i);
         all.types[all.n++] = cols[i].type;
     }
     for (size_t i = 0; i < c->n; i++) {

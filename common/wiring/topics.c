@@ -147,14 +147,6 @@ void load_topics(struct loader *l, const json_t *root)
     }
 }
 
-static bool is_time_field(const struct schema *s)
-{
-    const struct schema *value = schema_unwrap(s);
-
-    return value->type == SCHEMA_LONG && value->logical &&
-           (strcmp(value->logical, "timestamp-millis") == 0 || strcmp(value->logical, "timestamp-micros") == 0);
-}
-
 static bool is_key_field(const struct schema *s)
 {
     return s->type == SCHEMA_STRING || s->type == SCHEMA_INT || s->type == SCHEMA_LONG || s->type == SCHEMA_ENUM;
@@ -199,12 +191,12 @@ void check_key_and_time(struct loader *l, size_t topic)
         const char *time = t->time;
 
         type = field_type(t->schema, time);
-        if (type == NULL || !is_time_field(type))
+        if (type == NULL || !schema_is_time(type))
             t->time = NULL; /* so that no output inherits the fault */
         if (type == NULL)
             fault(l, path, "expected a field of the topic's schema, got '%s'%s", time,
                   field_hint(l, t->schema, time));
-        else if (!is_time_field(type))
+        else if (!schema_is_time(type))
             fault(l, path, "expected a field of logicalType timestamp-millis or timestamp-micros, got '%s'", time);
     }
     more->key = t->key ? t->key : more->key;
@@ -252,7 +244,7 @@ struct feature_col *topic_cols(struct loader *l, size_t topic, size_t n_more, si
         cols[n++] = (struct feature_col){
             .name = arena_strdup(l->arena, f->name),
             .type = type,
-            .is_time = is_time_field(f->type),
+            .is_time = schema_is_time(f->type),
             .scale = json_is_integer(scale) ? (int)json_integer_value(scale) : -1,
         };
     }

@@ -25,7 +25,7 @@ enum status alert_open(struct stage *s, void **ret_ctx, struct error *err)
     if (def->n_rules > RULES_MAX)
         return err_set(err, ERR_FATAL, "stage %s: at most %d rules", def->name, RULES_MAX);
     for (size_t i = 0; i < n; i++)
-        cols[i] = (struct feature_col){leaves[i].path, leaves[i].type, leaves[i].type == COL_INT, -1};
+        cols[i] = (struct feature_col){leaves[i].path, leaves[i].type, schema_is_time(schema_at(schema, leaves[i].path)), -1};
     for (; a->n_rules < def->n_rules; a->n_rules++) {
         const struct rule *r = &def->rules[a->n_rules];
         enum col_type type;

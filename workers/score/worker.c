@@ -49,6 +49,7 @@ struct choice {
 /* What a condition may speak of: the input's columns and the score. */
 static enum status open_condition(struct score *c, struct stage *s, const struct want *leaves, size_t n, struct error *err)
 {
+    const struct schema *input = stage_pipeline(s)->topics[c->def->from[0]].schema;
     struct feature_col cols[LEAVES_MAX + 2];
     enum col_type type;
     size_t k = 0;
@@ -57,7 +58,7 @@ static enum status open_condition(struct score *c, struct stage *s, const struct
         return OK;
     for (size_t i = 0; i < n; i++)
         if (strcmp(leaves[i].path, "score") != 0 && strcmp(leaves[i].path, "score_reason") != 0)
-            cols[k++] = (struct feature_col){leaves[i].path, leaves[i].type, leaves[i].type == COL_INT, -1};
+            cols[k++] = (struct feature_col){leaves[i].path, leaves[i].type, schema_is_time(schema_at(input, leaves[i].path)), -1};
     cols[k++] = (struct feature_col){"score", COL_DOUBLE, false, -1};
     cols[k++] = (struct feature_col){"score_reason", COL_STRING, false, -1};
     if (expr_new(c->def->explain_when, cols, k, &c->when, &type, err) != OK)
