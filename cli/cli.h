@@ -17,6 +17,7 @@
 #define EXIT_CALL 2
 
 int cli_validate(int argc, char **argv);
+int cli_test(int argc, char **argv);
 int cli_generate(int argc, char **argv);
 int cli_topics(int argc, char **argv);
 int cli_up(int argc, char **argv);

@@ -17,6 +17,8 @@ static const struct command {
 } commands[] = {
     {"validate", cli_validate, "PIPELINE | --schema", "check a pipeline file; every fault with its place. --schema: its JSON Schema, for editors",
      "millrace validate pipelines/fraud.json\n    millrace validate --schema >pipeline.schema.json"},
+    {"test", cli_test, "PIPELINE", "run the cases of PIPELINE's .test.json: events in, events out, no broker",
+     "millrace test pipelines/fraud.json"},
     {"generate", cli_generate, "fraud --days N --seed S [--out DIR]", "make card transactions and their labels",
      "millrace generate fraud --days 183 --seed 1 --out build/demo"},
     {"topics", cli_topics, "PIPELINE [--brokers A]", "make the topics and publish the schemas, nothing else",

@@ -1,8 +1,8 @@
-/* json_schema: the pipeline file's JSON Schema (2020-12), made of the tables that the check reads and docs/pipeline.md shows. */
+/* json_schema: a pipeline file's JSON Schema (2020-12), made of the tables that the check reads and the page shows. */
 /*
- * A key's name, whether it is required and what it means come from its table; what its value may be, from the table's word for it
- * ("duration", "topic or list", "1 to 16"). What the check knows beyond the form (which topics there are, what compiles) no schema
- * can say; it refuses nothing that the check takes.
+ * A key's name, whether it is required and what it means come from its table; what its value may be, from the table's
+ * word for it ("duration", "topic or list", "1 to 16"). What the check knows beyond the form (which topics there are,
+ * what compiles) no schema can say; it refuses nothing that the check takes.
  */
 #include <assert.h>
 #include <math.h>
@@ -17,8 +17,11 @@
 #define IDENTIFIER "\"type\":\"string\",\"pattern\":\"^[A-Za-z_][A-Za-z0-9_]{0,99}$\""
 #define DURATION "\"type\":\"string\",\"pattern\":\"^(0|[1-9][0-9]{0,11})(ms|s|m|h|d)$\""
 #define SCALAR "\"type\":[\"string\",\"number\",\"boolean\"]"
-#define NAMES(more) "\"type\":[\"string\",\"array\"],\"minItems\":1,\"uniqueItems\":true,\"items\":{\"type\":\"string\"}" more
-#define OBJECT(names, values) "\"type\":\"object\",\"minProperties\":1,\"propertyNames\":{" names "},\"additionalProperties\":{" values "}"
+#define NAMES(more) \
+    "\"type\":[\"string\",\"array\"],\"minItems\":1,\"uniqueItems\":true,\"items\":{\"type\":\"string\"}" more
+#define OBJECT(names, values) \
+    "\"type\":\"object\",\"minProperties\":1,\"propertyNames\":{" names "},\"additionalProperties\":{" values "}"
+#define ROUNDS "\"type\":\"integer\",\"minimum\":1,\"maximum\":10000"
 #define NOT(name) ",\"not\":{\"const\":\"" name "\"}"
 #define DEFINED(name) "\"$ref\":\"#/$defs/" name "\""
 
@@ -26,8 +29,9 @@
 static const struct {
     const char *word, *json;
 } values[] = {
-    {"name", TEXT}, {"text", TEXT}, {"folder", TEXT}, {"field", TEXT}, {"topic", TEXT}, {"date", TEXT}, {"condition", TEXT},
-    {"expression", TEXT}, {"expression or text", TEXT}, {"number", "\"type\":\"number\""}, {"boolean", "\"type\":\"boolean\""},
+    {"name", TEXT}, {"text", TEXT}, {"folder", TEXT}, {"field", TEXT}, {"topic", TEXT}, {"date", TEXT},
+    {"condition", TEXT}, {"expression", TEXT}, {"expression or text", TEXT},
+    {"number", "\"type\":\"number\""}, {"boolean", "\"type\":\"boolean\""},
     {"duration", DURATION}, {"topic or list", NAMES("")}, {"name or list", NAMES("")}, {"window or list", NAMES("")},
 };
 
@@ -41,7 +45,8 @@ static const struct {
     {&keys_file, "topics", OBJECT(NAME NOT("dead_letters"), DEFINED("topic"))},
     {&keys_file, "stages", OBJECT(NAME, DEFINED("stage"))},
     {&keys_workers[1], "features",
-     OBJECT(IDENTIFIER NOT("lineage"), "\"if\":{\"type\":\"object\"},\"then\":{" DEFINED("aggregate") "},\"else\":{" TEXT "}")},
+     OBJECT(IDENTIFIER NOT("lineage"),
+            "\"if\":{\"type\":\"object\"},\"then\":{" DEFINED("aggregate") "},\"else\":{" TEXT "}")},
     {&keys_workers[2], "from", NAMES(",\"maxItems\":1")},
     {&keys_workers[2], "label", DEFINED("label")},
     {&keys_workers[2], "model", NAME},
@@ -57,9 +62,11 @@ static const struct {
 /* The words in backquotes: "`at` or `arrival`". */
 static void put_choices(struct bytes *out, const char *text)
 {
-    const char *between = "\"enum\":[";
+    const char *between = "\"enum\":[", *end;
 
-    for (const char *begin = strchr(text, '`'), *end; begin && (end = strchr(begin + 1, '`')); begin = strchr(end + 1, '`')) {
+    for (const char *begin = strchr(text, '`'); begin; begin = strchr(end + 1, '`')) {
+        end = strchr(begin + 1, '`');
+        assert(end);
         bytes_printf(out, "%s\"%.*s\"", between, (int)(end - begin - 1), begin + 1);
         between = ",";
     }
@@ -176,7 +183,7 @@ static void put_xgboost(struct bytes *out)
     bytes_printf(out, "\"xgboost\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{");
     for (size_t i = 0; i < n_xgboost_known; i++)
         bytes_printf(out, "%s\"%s\":{%s}", i ? "," : "", xgboost_known[i],
-                     strcmp(xgboost_known[i], "rounds") == 0 ? "\"type\":\"integer\",\"minimum\":1,\"maximum\":10000" : SCALAR);
+                     strcmp(xgboost_known[i], "rounds") == 0 ? ROUNDS : SCALAR);
     bytes_printf(out, "},\"required\":[");
     for (size_t i = 0; i < n_xgboost_required; i++)
         bytes_printf(out, "%s\"%s\"", i ? "," : "", xgboost_required[i]);
@@ -190,8 +197,8 @@ static void put_stages(struct bytes *out)
         bytes_printf(out, "\"%s\":{", keys_workers[i].worker);
         put_keys(out, &keys_stage, &keys_workers[i]);
         if (strcmp(keys_workers[i].worker, "preprocess") == 0)
-            bytes_printf(out, ",\"if\":{\"properties\":{\"from\":{\"type\":\"array\",\"minItems\":2}},\"required\":[\"from\"]},"
-                              "\"then\":{\"required\":[\"emit_on\"]}");
+            bytes_printf(out, ",\"if\":{\"properties\":{\"from\":{\"type\":\"array\",\"minItems\":2}},"
+                              "\"required\":[\"from\"]},\"then\":{\"required\":[\"emit_on\"]}");
         bytes_printf(out, "},");
     }
     bytes_printf(out, "\"stage\":{\"type\":\"object\",\"properties\":{\"worker\":{\"enum\":[");
@@ -199,7 +206,8 @@ static void put_stages(struct bytes *out)
         bytes_printf(out, "%s\"%s\"", i ? "," : "", keys_workers[i].worker);
     bytes_printf(out, "]}},\"required\":[\"worker\"],\"allOf\":[");
     for (size_t i = 0; i < ARRAY_LEN(keys_workers); i++)
-        bytes_printf(out, "%s{\"if\":{\"properties\":{\"worker\":{\"const\":\"%s\"}},\"required\":[\"worker\"]},\"then\":{" DEFINED("%s") "}}",
+        bytes_printf(out, "%s{\"if\":{\"properties\":{\"worker\":{\"const\":\"%s\"}},\"required\":[\"worker\"]},"
+                          "\"then\":{" DEFINED("%s") "}}",
                      i ? "," : "", keys_workers[i].worker, keys_workers[i].worker);
     bytes_printf(out, "]},");
 }
@@ -229,7 +237,8 @@ void pipeline_json_schema(struct bytes *out)
     enum status st;
     char *dump;
 
-    bytes_printf(&text, "{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",\"title\":\"A pipeline file of Millrace\",");
+    bytes_printf(&text, "{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\","
+                        "\"title\":\"A pipeline file of Millrace\",");
     put_keys(&text, &keys_file, NULL);
     bytes_printf(&text, ",");
     put_defs(&text);

@@ -1,4 +1,5 @@
 #include "feature/aggregates.h"
+#include "wiring/cases.h"
 #include "wiring/load.h"
 
 /* The tables are the reference: docs/pipeline.md holds them word for word (test_pipeline compares). */
@@ -86,6 +87,25 @@ static const struct key_def feature_keys[] = {
     {"delay", "duration", "Moves the windows' end back: (t - w - delay, t - delay]. Default: none."},
 };
 
+static const struct key_def tests_keys[] = {
+    {"cases", "list, required", "Cases (below); each is run for itself, with no state but what its own events make."},
+};
+static const struct key_def case_keys[] = {
+    {"name", "text, required", "What must hold, as a sentence."},
+    {"stages", "stage or list, required", "The stages that run, in this order, each on what those before it made: `preprocess`, `score` or `alert`."},
+    {"in", "object, required", "Lists of events by topic, for the topics that the stages read and do not write; one that is not named has none. An event has the fields of the topic's schema, as `millrace publish` takes them: a time is ISO 8601 or milliseconds, a field that is left out takes its default. `lineage` is made."},
+    {"out", "object", "Lists of records by topic, all that must come, in their order; or `none`. Of a record only the fields that are named are compared. A topic that is not named may hold anything."},
+    {"dead_letters", "list", "The dead letters that must come (below), all of them, in the order of the stages. Default: none may."},
+    {"within", "number", "How far a number may be from the one that is expected. Default: 0, exactly that one."},
+    {"models", "file", "The models that a stage of `score` follows, relative to the file of tests ([files.md](files.md) says how one is made). Default: none, every score is null."},
+};
+static const struct key_def dead_keys[] = {
+    {"reason", "text, required", "What the reason must hold."},
+    {"stage", "stage", "Who refused it."},
+    {"topic", "topic", "Where it lay. Required with `event`."},
+    {"event", "object", "Fields of the record that was refused."},
+};
+
 #define TABLE(title_, worker_, keys_) {.title = title_, .worker = worker_, .keys = keys_, .n = ARRAY_LEN(keys_)}
 const struct key_table keys_file = TABLE("The file", NULL, file_keys);
 const struct key_table keys_topic = TABLE("A topic", NULL, topic_keys);
@@ -99,6 +119,9 @@ const struct key_table keys_feature = TABLE("An aggregate's window", NULL, featu
 const struct key_table keys_label = TABLE("`label` of `train`", NULL, label_keys);
 const struct key_table keys_explain = TABLE("`explain` of `score`", NULL, explain_keys);
 const struct key_table keys_rule = TABLE("A rule of `alert`", NULL, rule_keys);
+const struct key_table keys_tests = TABLE("The file", NULL, tests_keys);
+const struct key_table keys_case = TABLE("A case", NULL, case_keys);
+const struct key_table keys_dead = TABLE("A dead letter", NULL, dead_keys);
 
 const struct key_table *keys_aggregates(void)
 {
@@ -146,6 +169,26 @@ void check_keys(struct loader *l, struct at at, const char *what, const struct k
     }
 }
 
+static void put_tables(struct bytes *out, const struct key_table *const *tables, size_t n)
+{
+    for (size_t t = 0; t < n; t++) {
+        bytes_printf(out, "### %s\n\n| key | value | meaning |\n|---|---|---|\n", tables[t]->title);
+        for (size_t k = 0; k < tables[t]->n; k++) {
+            const struct key_def *def = &tables[t]->keys[k];
+
+            bytes_printf(out, "| `%s` | %s | %s |\n", def->name, def->type, def->about);
+        }
+        bytes_printf(out, "\n");
+    }
+}
+
+void cases_reference(struct bytes *out)
+{
+    static const struct key_table *const tables[] = {&keys_tests, &keys_case, &keys_dead};
+
+    put_tables(out, tables, ARRAY_LEN(tables));
+}
+
 void pipeline_reference(struct bytes *out)
 {
     static const struct key_table *const before[] = {&keys_file, &keys_topic, &keys_stage};
@@ -159,14 +202,6 @@ void pipeline_reference(struct bytes *out)
         tables[n++] = &keys_workers[i];
     for (size_t i = 0; i < ARRAY_LEN(after); i++)
         tables[n++] = after[i];
-    for (size_t t = 0; t < n; t++) {
-        bytes_printf(out, "### %s\n\n| key | value | meaning |\n|---|---|---|\n", tables[t]->title);
-        for (size_t k = 0; k < tables[t]->n; k++) {
-            const struct key_def *def = &tables[t]->keys[k];
-
-            bytes_printf(out, "| `%s` | %s | %s |\n", def->name, def->type, def->about);
-        }
-        bytes_printf(out, "\n");
-    }
+    put_tables(out, tables, n);
     expr_reference(out);
 }

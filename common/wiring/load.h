@@ -97,6 +97,7 @@ struct key_table {
     size_t n;
 };
 extern const struct key_table keys_file, keys_topic, keys_stage, keys_label, keys_explain, keys_rule, keys_feature;
+extern const struct key_table keys_tests, keys_case, keys_dead; /* of a file of tests (cases.c) */
 extern const struct key_table keys_workers[5];
 
 /* Of "xgboost" (learn.c). */

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #include "base/rand.h"
-#include "wiring/pipeline.h"
+#include "wiring/cases.h"
 
 #define INVALID "test/data/invalid/pipeline"
 #define CASES_MIN 100
@@ -303,19 +303,25 @@ static void the_nearest_name_is_the_one_with_the_fewest_slips(void **state)
 }
 
 /* ---- the reference ---- */
-static void the_page_holds_every_key_word_for_word(void **state)
+static void holds_every_line(const char *path, void (*reference)(struct bytes *))
 {
     struct bytes tables = BYTES_EMPTY;
-    char *page = read_text("docs/pipeline.md"), *line, *rest;
+    char *page = read_text(path), *line, *rest;
 
-    (void)state;
-    pipeline_reference(&tables);
+    reference(&tables);
     bytes_append(&tables, "", 1);
     for (line = strtok_r((char *)tables.data, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
         if (strstr(page, line) == NULL)
-            fail_msg("docs/pipeline.md lacks:\n%s", line);
+            fail_msg("%s lacks:\n%s", path, line);
     free(page);
     bytes_done(&tables);
+}
+
+static void the_pages_hold_every_key_word_for_word(void **state)
+{
+    (void)state;
+    holds_every_line("docs/pipeline.md", pipeline_reference);
+    holds_every_line("docs/pipeline-tests.md", cases_reference);
 }
 
 /* `millrace validate --schema` makes it. */
@@ -346,7 +352,7 @@ int main(void)
         cmocka_unit_test(a_definition_upstream_changes_every_feature_set_behind_it),
         cmocka_unit_test(the_fraud_pipeline_and_the_shared_schemas_are_whole),
         cmocka_unit_test(the_nearest_name_is_the_one_with_the_fewest_slips),
-        cmocka_unit_test(the_page_holds_every_key_word_for_word),
+        cmocka_unit_test(the_pages_hold_every_key_word_for_word),
         cmocka_unit_test(the_json_schema_is_that_of_the_tables),
     };
 
