@@ -77,6 +77,8 @@ struct log_ops {
     /* ERR_RECORD: this one is larger than the log takes and was not put; the rest goes on. At least once, what is not atomic
      * leaves at once, in the order in which it is put: after one that fails nothing more goes out until the next abort. */
     enum status (*put)(struct log *l, const struct log_put *put, struct error *err);
+    /* Optional. The same for several, in their order; *ret_n of them were put, and the one behind these failed. */
+    enum status (*put_all)(struct log *l, const struct log_put *puts, size_t n, size_t *ret_n, struct error *err);
     /* Outputs and positions together; at least once, positions and what is atomic, when all outputs are safe. *ret_unmoved with ERR_RETRY: nothing was committed, the assignment is as
      * before: put the same again. */
     enum status (*commit)(struct log *l, const struct log_position *at, size_t n, bool *ret_unmoved, struct error *err);

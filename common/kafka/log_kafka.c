@@ -408,6 +408,27 @@ static enum status lk_put(struct log *l, const struct log_put *put, struct error
     return s;
 }
 
+/* In runs only within a transaction: what stands in a run behind a record that fails may have left. */
+static enum status lk_put_all(struct log *l, const struct log_put *puts, size_t n, size_t *ret_n, struct error *err)
+{
+    struct log_kafka *k = of(l);
+    enum status s = OK;
+
+    for (*ret_n = 0; *ret_n < n && s == OK;) {
+        size_t run = k->outbox || k->stale ? 0 : txn_run(k->txn, puts + *ret_n, n - *ret_n), put = 0;
+
+        if (run > 1) {
+            s = txn_put_run(k->txn, puts + *ret_n, run, k->n_put, &put, err);
+            k->n_put += put;
+        } else {
+            s = lk_put(l, puts + *ret_n, err);
+            put = s == OK;
+        }
+        *ret_n += put;
+    }
+    return s;
+}
+
 /* ---- restore, partitions, open, close ---- */
 
 static enum status lk_restore(struct log *l, const char *topic, int partition, log_restore_fn *each, void *ctx,
@@ -568,6 +589,7 @@ enum status log_kafka_new(const struct pipeline *p, const struct stage_def *def,
         .seek = lk_seek,
         .pause = lk_pause,
         .put = lk_put,
+        .put_all = lk_put_all,
         .commit = log_kafka_commit,
         .refused = lk_refused,
         .abort = log_kafka_abort,

@@ -8,6 +8,8 @@
 #include "base/clock.h"
 
 #define BATCH_BYTES 1000000
+#define RUN_MAX 256
+#define OVERHEAD_BYTES 512 /* more than librdkafka counts a record's frame */
 
 static void on_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
 {
@@ -55,7 +57,8 @@ enum status producer_open(struct producer *p, struct error *err)
     const struct setting *guarantees = p->id ? in_transactions : plain;
     size_t n = p->id ? ARRAY_LEN(in_transactions) : ARRAY_LEN(plain);
     struct conf c;
-    char batch[24];
+    char batch[24], bytes[24];
+    size_t n_bytes = sizeof(bytes);
 
     p->batch_bytes = p->batch_bytes ? p->batch_bytes : BATCH_BYTES;
     conf_begin(&c, CONF_PRODUCER, p->brokers);
@@ -73,6 +76,8 @@ enum status producer_open(struct producer *p, struct error *err)
     conf_set(&c, "delivery.report.only.error", "true"); /* else each record comes back to this thread to be freed */
     rd_kafka_conf_set_dr_msg_cb(c.conf, on_delivery);
     rd_kafka_conf_set_error_cb(c.conf, on_error);
+    p->message_bytes = rd_kafka_conf_get(c.conf, "message.max.bytes", bytes, &n_bytes) == RD_KAFKA_CONF_OK
+                           ? strtoul(bytes, NULL, 10) : 0;
     rd_kafka_conf_set_opaque(c.conf, p);
     p->refused = RD_KAFKA_RESP_ERR_NO_ERROR;
     return conf_client(&c, CONF_PRODUCER, &p->client, err);
@@ -211,6 +216,26 @@ static rd_kafka_error_t *produce(struct producer *p, const rd_kafka_vu_t *vu, si
     }
 }
 
+/* What a record that is not queued means. */
+static enum status not_queued(struct producer *p, rd_kafka_resp_err_t code, const char *why, const char *topic, struct error *err)
+{
+    p->code = code;
+    if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
+        return too_large(topic, ERR_RECORD, err);
+    producer_poll(p); /* after a refused batch nothing is taken any more: its reports say so */
+    if (p->refused == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
+        return OK;
+    if (producer_is_refusal(code))
+        return producer_refusal(p, code, topic, err);
+    return err_set(err, p->id && rd_kafka_fatal_error(p->client, NULL, 0) ? ERR_FATAL : ERR_RETRY, "write to %s as %s: %s", topic,
+                   p->id ? p->id : "nobody in particular", why);
+}
+
+static enum status no_topic(const char *topic, struct error *err)
+{
+    return err_set(err, ERR_FATAL, "write to '%s': not a topic's name, or more than %d topics", topic, PRODUCER_TOPICS_MAX);
+}
+
 enum status producer_put(struct producer *p, const struct log_put *put, size_t number, const char *header, struct view value,
                          struct error *err)
 {
@@ -221,8 +246,7 @@ enum status producer_put(struct producer *p, const struct log_put *put, size_t n
     if (p->refused == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
         return OK; /* the commit says so, and all is put again */
     if (topic == NULL)
-        return err_set(err, ERR_FATAL, "write to '%s': not a topic's name, or more than %d topics", put->topic,
-                       PRODUCER_TOPICS_MAX);
+        return no_topic(put->topic, err);
     vu[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic};
     vu[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = put->partition};
     vu[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY};
@@ -235,17 +259,66 @@ enum status producer_put(struct producer *p, const struct log_put *put, size_t n
     {
         AUTO(kerror) e = produce(p, vu, n);
 
-        if (e == NULL)
+        return e == NULL ? OK : not_queued(p, rd_kafka_error_code(e), rd_kafka_error_string(e), put->topic, err);
+    }
+}
+
+/*
+ * A run of records. Of one partition: where each record has its own (RD_KAFKA_MSG_F_PARTITION) and the topic's are not known yet,
+ * librdkafka 2.16 adds partition -1 to the transaction, and not those of the records, which then time out.
+ */
+
+size_t producer_run(const struct producer *p, const struct log_put *puts, size_t n)
+{
+    size_t i = 0;
+
+    for (; i < n && i < RUN_MAX; i++) {
+        const struct log_put *put = &puts[i];
+
+        if (put->traceparent.data || put->mark.data || put->key.n + put->value.n + OVERHEAD_BYTES > p->message_bytes)
+            break;
+        if (put->partition != puts[0].partition || (put->topic != puts[0].topic && strcmp(put->topic, puts[0].topic) != 0))
+            break;
+    }
+    return i;
+}
+
+enum status producer_put_run(struct producer *p, const struct log_put *puts, size_t n, size_t number, size_t *ret_n,
+                             struct error *err)
+{
+    rd_kafka_topic_t *topic = topic_of(p, puts[0].topic);
+    rd_kafka_message_t messages[RUN_MAX];
+    int64_t deadline = 0;
+
+    *ret_n = n;
+    if (p->refused == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
+        return OK; /* the commit says so, and all is put again */
+    *ret_n = 0;
+    if (topic == NULL)
+        return no_topic(puts[0].topic, err);
+    for (size_t i = 0; i < n; i++)
+        messages[i] = (rd_kafka_message_t){
+            .payload = conf_unconst(puts[i].value.data), .len = puts[i].value.n,
+            .key = conf_unconst(puts[i].key.data), .key_len = puts[i].key.n, ._private = (void *)(uintptr_t)(number + i)};
+    for (;;) {
+        rd_kafka_resp_err_t code;
+
+        (void)rd_kafka_produce_batch(topic, puts[0].partition, RD_KAFKA_MSG_F_COPY, messages + *ret_n, (int)(n - *ret_n));
+        while (*ret_n < n && messages[*ret_n].err == RD_KAFKA_RESP_ERR_NO_ERROR)
+            ++*ret_n;
+        if (*ret_n == n)
             return OK;
-        p->code = rd_kafka_error_code(e);
-        if (p->code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
-            return too_large(put->topic, ERR_RECORD, err);
-        producer_poll(p); /* after a refused batch nothing is taken any more: its reports say so */
-        if (p->refused == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
-            return OK;
-        if (producer_is_refusal(p->code))
-            return producer_refusal(p, p->code, put->topic, err);
-        return err_set(err, p->id && rd_kafka_fatal_error(p->client, NULL, 0) ? ERR_FATAL : ERR_RETRY, "write to %s as %s: %s",
-                       put->topic, p->id ? p->id : "nobody in particular", rd_kafka_error_string(e));
+        code = messages[*ret_n].err;
+        if (deadline == 0)
+            deadline = clock_mono_ms() + PRODUCER_DEADLINE_MS;
+        if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) /* producer_run left it out: what is behind it is queued already */
+            return too_large(puts[0].topic, ERR_FATAL, err);
+        if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL || clock_mono_ms() >= deadline) {
+            enum status st = not_queued(p, code, rd_kafka_err2str(code), puts[0].topic, err);
+
+            *ret_n = st == OK ? n : *ret_n;
+            return st;
+        }
+        (void)rd_kafka_poll(p->client, 100); /* behind a full queue none is taken: it goes on with the first */
     }
 }

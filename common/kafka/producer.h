@@ -30,6 +30,7 @@ struct producer {
     rd_kafka_resp_err_t code;    /* of the last failure */
     rd_kafka_resp_err_t refused; /* first delivery error */
     char refused_topic[256];
+    size_t message_bytes; /* message.max.bytes */
     size_t batch_bytes; /* a batch is at most that large, but for one of a single record; 0: the default */
     size_t *too_large;  /* numbers of the records that the broker refuses for their own size */
     size_t n_too_large;
@@ -45,6 +46,12 @@ void producer_clear(struct producer *p);
 /* number: what too_large will name it by. One header more: header NULL, or its name. Blocks while the queue is full. */
 enum status producer_put(struct producer *p, const struct log_put *put, size_t number, const char *header, struct view value,
                          struct error *err);
+/* How many of the puts, from the first on, one call hands over: of one partition, without headers, none near the size that is refused. */
+size_t producer_run(const struct producer *p, const struct log_put *puts, size_t n);
+/* The same for such a run, numbered from `number` on; *ret_n were put. As it hands over what stands behind one that fails, it is for
+ * who drops all of them then: a transaction. */
+enum status producer_put_run(struct producer *p, const struct log_put *puts, size_t n, size_t number, size_t *ret_n,
+                             struct error *err);
 void producer_poll(struct producer *p);
 /* Waits until all is delivered, one is refused, or PRODUCER_CALL_MS are over (false). */
 bool producer_settle(struct producer *p);

@@ -182,21 +182,36 @@ enum status txn_put(struct txn *t, const struct log_put *put, size_t number, str
     return txn_put_with(t, put, number, NULL, view_of(NULL, 0), err);
 }
 
+static enum status after_put(struct txn *t, enum status s, struct error *err)
+{
+    t->doomed = s != OK && s != ERR_RECORD;
+    if (s == ERR_FATAL && rd_kafka_fatal_error(t->p.client, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        struct error e = *err;
+
+        return fatal(t, "write", e.text, err);
+    }
+    return s;
+}
+
 enum status txn_put_with(struct txn *t, const struct log_put *put, size_t number, const char *header, struct view value,
                          struct error *err)
 {
     enum status s = begin(t, err);
 
-    if (s == OK) {
-        s = producer_put(&t->p, put, number, header, value, err);
-        t->doomed = s != OK && s != ERR_RECORD;
-        if (s == ERR_FATAL && rd_kafka_fatal_error(t->p.client, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            struct error e = *err;
+    return s == OK ? after_put(t, producer_put(&t->p, put, number, header, value, err), err) : s;
+}
 
-            s = fatal(t, "write", e.text, err);
-        }
-    }
-    return s;
+size_t txn_run(const struct txn *t, const struct log_put *puts, size_t n)
+{
+    return producer_run(&t->p, puts, n);
+}
+
+enum status txn_put_run(struct txn *t, const struct log_put *puts, size_t n, size_t number, size_t *ret_n, struct error *err)
+{
+    enum status s = begin(t, err);
+
+    *ret_n = 0;
+    return s == OK ? after_put(t, producer_put_run(&t->p, puts, n, number, ret_n, err), err) : s;
 }
 
 /* From here on a request that librdkafka repeats, because its connection broke or its answer was late, may arrive once more in

@@ -40,6 +40,9 @@ enum status txn_put(struct txn *t, const struct log_put *put, size_t number, str
 /* The same with one header more. */
 enum status txn_put_with(struct txn *t, const struct log_put *put, size_t number, const char *header, struct view value,
                          struct error *err);
+/* Many at once: producer_run, producer_put_run. */
+size_t txn_run(const struct txn *t, const struct log_put *puts, size_t n);
+enum status txn_put_run(struct txn *t, const struct log_put *puts, size_t n, size_t number, size_t *ret_n, struct error *err);
 /* offsets and group: NULL, or what is to be committed with it. *ret_outcome is always written. */
 enum status txn_commit(struct txn *t, const rd_kafka_topic_partition_list_t *offsets,
                        const rd_kafka_consumer_group_metadata_t *group, enum txn_outcome *ret_outcome,

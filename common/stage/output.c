@@ -45,31 +45,6 @@ enum status output_put(struct stage *s, const struct log_put *put, struct error 
     return s->log->ops->put(s->log, put, err);
 }
 
-/* A row's record, or where it is larger than the log takes, a dead letter in its place. */
-static enum status put_row(struct stage *s, const struct log_put *put, struct error *err)
-{
-    size_t kept_bytes = s->kept_bytes.n;
-    const struct put_source from = {s->inputs[put->from->input].topic->broker_name, put->from->partition, put->from->offset};
-    struct bytes b = BYTES_EMPTY;
-    struct log_put dead;
-    enum status st;
-
-    keep(s, put)->from = from;
-    st = s->log->ops->put(s->log, put, err);
-    if (st == OK)
-        metrics_add(&s->metrics, METRIC_RECORDS, OUTCOME_PUT, 1);
-    if (st == OK)
-        st = FAIL("stage.after_put", err);
-    if (st != ERR_RECORD)
-        return st;
-    s->n_kept--;
-    s->kept_bytes.n = kept_bytes;
-    dead_refused(s, put, &from, &b, &dead);
-    st = output_put(s, &dead, err);
-    bytes_done(&b);
-    return st;
-}
-
 static struct view kept_view(const struct stage *s, size_t at, size_t n)
 {
     return at == SIZE_MAX ? view_of(NULL, 0) : view_of(s->kept_bytes.data + at, n);
@@ -116,6 +91,48 @@ static enum status put_kept(struct stage *s, size_t i, struct error *err)
     struct log_put put = kept_put(s, i);
 
     return s->log->ops->put(s->log, &put, err);
+}
+
+static enum status put_all(struct stage *s, const struct log_put *puts, size_t n, size_t *ret_n, struct error *err)
+{
+    if (s->log->ops->put_all)
+        return s->log->ops->put_all(s->log, puts, n, ret_n, err);
+    for (*ret_n = 0; *ret_n < n; ++*ret_n)
+        if (s->log->ops->put(s->log, &puts[*ret_n], err) != OK)
+            return err->status;
+    return OK;
+}
+
+/* Rows' records, which are kept from `first` on; in the place of one that is larger than the log takes, a dead letter. */
+static enum status put_rows(struct stage *s, size_t first, const struct log_record *const *from, struct error *err)
+{
+    size_t n = s->n_kept - first, done = 0;
+    struct log_put *puts = arena_alloc(&s->batch, (n + 1) * sizeof(*puts));
+
+    for (size_t i = 0; i < n; i++) {
+        puts[i] = kept_put(s, first + i);
+        puts[i].from = from[i];
+    }
+    while (done < n) {
+        size_t put = 0;
+        enum status st = put_all(s, puts + done, n - done, &put, err);
+
+        metrics_add(&s->metrics, METRIC_RECORDS, OUTCOME_PUT, (int64_t)put);
+        for (size_t i = 0; i < put && st == OK; i++)
+            st = FAIL("stage.after_put", err);
+        done += put;
+        if (st == ERR_RECORD) {
+            st = replace(s, first + done, err) == OK ? put_kept(s, first + done, err) : err->status;
+            done++;
+            for (size_t i = done; i < n; i++) { /* what is kept may have moved */
+                puts[i] = kept_put(s, first + i);
+                puts[i].from = from[i];
+            }
+        }
+        if (st != OK)
+            return st;
+    }
+    return OK;
 }
 
 enum status output_again(struct stage *s, struct error *err)
@@ -344,15 +361,38 @@ static struct view key_text(struct arena *a, const struct col *c, size_t row)
     return view_str(text);
 }
 
+/* Row r, which rests on p, encoded straight into what is kept; its key and partition are the put's. */
+static enum status keep_row(struct stage *s, const struct output *to, size_t r, const struct pending *p, struct view key,
+                            int partition, struct error *err)
+{
+    struct log_put put = {.topic = to->topic->broker_name, .partition = partition, .key = key, .traceparent = p->rec.traceparent};
+    size_t at = s->kept_bytes.n, end;
+    struct kept_put *k;
+
+    frame_put(&s->kept_bytes, schema_id(to->topic->schema));
+    if (encode_row(to->plan, r, &s->kept_bytes, err) != OK) {
+        s->kept_bytes.n = at;
+        return err->status;
+    }
+    end = s->kept_bytes.n;
+    k = keep(s, &put);
+    k->value = at;
+    k->value_n = end - at;
+    k->from = (struct put_source){s->inputs[p->rec.input].topic->broker_name, p->rec.partition, p->rec.offset};
+    return OK;
+}
+
 enum status output_rows(struct stage *s, const struct task *t, struct rows *in, const struct pending *pending, size_t o,
                         struct out *out, int *n_outs, struct error *err)
 {
     struct output *to = &s->outputs[o];
     const struct lineage_cols from = lineage_cols(in->cols);
+    const struct log_record **records = arena_alloc(out->cols.arena, (out->cols.n_rows + 1) * sizeof(*records));
     uint8_t present[WANTS_MAX];
     struct batch enc;
     struct col *lineage, *key_col;
-    size_t n = out->cols.n_rows;
+    size_t n = out->cols.n_rows, first = s->n_kept;
+    struct error why;
 
     assemble(to, in, out, n, present, &enc);
     if (plan_for(to, &enc, present, err) != OK)
@@ -364,27 +404,23 @@ enum status output_rows(struct stage *s, const struct task *t, struct rows *in, 
     for (size_t r = 0; r < n; r++) {
         uint32_t parent = out->parent[r];
         const struct pending *p = &pending[parent];
-        struct log_put put = {.topic = to->topic->broker_name, .traceparent = p->rec.traceparent, .from = &p->rec};
+        struct view key = key_col ? key_text(out->cols.arena, key_col, r) : in->keys[parent];
+        int partition = key_col && key.data ? kafka_partition(key, to->partitions) : t->id % to->partitions;
 
         bytes_clear(&s->lineage);
         put_lineage(s, t, in, &from, p, out, r, n_outs[parent]++, &s->lineage);
         lineage->view[r] = view_of(s->lineage.data, s->lineage.n);
-        bytes_clear(&s->body);
-        frame_put(&s->body, schema_id(to->topic->schema));
-        if (encode_row(to->plan, r, &s->body, err) != OK) {
-            if (err->status != ERR_RECORD)
-                return err_wrap(err, "topic %s", to->topic->broker_name);
-            if (output_dead(s, p, err->text, err) != OK)
-                return err->status;
+        records[s->n_kept - first] = &p->rec;
+        if (keep_row(s, to, r, p, key, partition, err) == OK)
             continue;
-        }
-        put.value = view_of(s->body.data, s->body.n);
-        put.key = key_col ? key_text(out->cols.arena, key_col, r) : in->keys[parent];
-        put.partition = key_col && put.key.data ? kafka_partition(put.key, to->partitions) : t->id % to->partitions;
-        if (put_row(s, &put, err) != OK)
+        if (err->status != ERR_RECORD)
+            return err_wrap(err, "topic %s", to->topic->broker_name);
+        why = *err;
+        if (put_rows(s, first, records, err) != OK || output_dead(s, p, why.text, err) != OK)
             return err->status;
+        first = s->n_kept;
     }
-    return OK;
+    return put_rows(s, first, records, err);
 }
 
 static enum status put_mark(struct stage *s, const struct output *o, int partition, struct view mark, struct error *err)

@@ -161,13 +161,19 @@ static void ends_of(const char *topic, size_t n, int64_t *ret_ends)
     rd_kafka_destroy(asker);
 }
 
-static int count_out(void)
+static void count_one(void *ctx, const struct reader_msg *m)
+{
+    (void)m;
+    ++*(int *)ctx;
+}
+
+/* Every committed record of the output, partition by partition in order. */
+static void each_out(void (*each)(void *ctx, const struct reader_msg *m), void *ctx)
 {
     struct error err;
     struct reader *r = NULL;
     struct reader_msg m;
     bool end = false;
-    int n = 0;
 
     must(reader_new(kafka_brokers(NULL), NULL, &r, &err), &err);
     for (int p = 0; p < PARTITIONS; p++) {
@@ -180,9 +186,16 @@ static int count_out(void)
         must(reader_next(r, -1, &m, &end, &err), &err);
         if (end)
             break;
-        n++;
+        each(ctx, &m);
     }
     reader_free(r);
+}
+
+static int count_out(void)
+{
+    int n = 0;
+
+    each_out(count_one, &n);
     return n;
 }
 
@@ -372,6 +385,66 @@ static void a_second_of_the_same_name_fences_the_first(void **state)
     assert_int_equal(count_out(), N + 10);
 }
 
+struct series {
+    int next[PARTITIONS];
+    int n;
+};
+
+/* Runs of one partition, then turns. */
+static int partition_of_put(int i)
+{
+    return (i < 600 ? i / 40 : i) % PARTITIONS;
+}
+
+/* Of those that begin with '#': each partition has its numbers in order, with key, header and value as they were put. */
+static void in_order(void *ctx, const struct reader_msg *m)
+{
+    struct series *s = ctx;
+    int i;
+
+    if (m->key.n == 0 || m->key.data[0] != '#')
+        return;
+    i = atoi((const char *)m->key.data + 1);
+    assert_int_equal(m->partition, partition_of_put(i));
+    assert_true(i >= s->next[m->partition]);
+    s->next[m->partition] = i + 1;
+    assert_int_equal(m->value.data == NULL, i == 3);
+    assert_int_equal(m->value.n, i == 3 ? 0 : (size_t)i);
+    s->n++;
+}
+
+static void puts_together_are_those_of_one_after_the_other(void **state)
+{
+    enum { MANY = 700, HUGE_ONE = 300 };
+    static char keys[MANY][16], bytes[3000000];
+    static struct log_put puts[MANY];
+    struct series s = {0};
+    struct run r;
+    struct error err;
+    bool unmoved;
+    size_t done;
+
+    (void)state;
+    memset(bytes, 'v', sizeof(bytes));
+    for (int i = 0; i < MANY; i++) {
+        snprintf(keys[i], sizeof(keys[i]), "#%d", i);
+        puts[i] = (struct log_put){.topic = out_topic, .partition = partition_of_put(i), .key = view_of(keys[i], sizeof(keys[i])),
+                                   .value = view_of(i == 3 ? NULL : bytes, i == 3 ? 0 : (size_t)i)};
+        if (i % 150 == 60)
+            puts[i].traceparent = view_str("00-a-b-01");
+    }
+    puts[HUGE_ONE].value.n = sizeof(bytes);
+    open_run(&r, "0");
+    assert_int_equal(r.log->ops->put_all(r.log, puts, MANY, &done, &err), ERR_RECORD);
+    assert_int_equal(done, HUGE_ONE);
+    must(r.log->ops->put_all(r.log, puts + HUGE_ONE + 1, MANY - HUGE_ONE - 1, &done, &err), &err);
+    assert_int_equal(done, MANY - HUGE_ONE - 1);
+    must(r.log->ops->commit(r.log, NULL, 0, &unmoved, &err), &err);
+    r.log->ops->close(r.log);
+    each_out(in_order, &s);
+    assert_int_equal(s.n, MANY - 1);
+}
+
 static void no_kafka_is_one_sentence(void **state)
 {
     struct error err;
@@ -408,6 +481,7 @@ int main(void)
         cmocka_unit_test(a_second_member_shares_and_the_old_assignment_cannot_commit),
         cmocka_unit_test(a_paused_partition_flows_after_a_seek),
         cmocka_unit_test(a_second_of_the_same_name_fences_the_first),
+        cmocka_unit_test(puts_together_are_those_of_one_after_the_other),
         cmocka_unit_test(no_kafka_is_one_sentence),
         cmocka_unit_test(a_missing_topic_is_named),
     };

@@ -47,6 +47,13 @@ rd_kafka_conf_res_t rd_kafka_conf_set(rd_kafka_conf_t *c, const char *name, cons
     return RD_KAFKA_CONF_OK;
 }
 
+rd_kafka_conf_res_t rd_kafka_conf_get(const rd_kafka_conf_t *c, const char *name, char *value, size_t *n)
+{
+    (void)c, (void)name;
+    snprintf(value, *n, "1000000"); /* message.max.bytes: the only one that is asked for */
+    return RD_KAFKA_CONF_OK;
+}
+
 void rd_kafka_conf_set_log_cb(rd_kafka_conf_t *c, void (*cb)(const rd_kafka_t *, int, const char *, const char *))
 {
     (void)c, (void)cb;

@@ -23,6 +23,7 @@ struct rd_kafka_error_s {
 };
 
 struct rd_kafka_topic_s {
+    rd_kafka_t *rk; /* of a producer's handle */
     int topic;
     char name[96];
 };

@@ -126,7 +126,8 @@ rd_kafka_topic_t *rd_kafka_topic_new(rd_kafka_t *rk, const char *name, rd_kafka_
 {
     rd_kafka_topic_t *t = xcalloc(1, sizeof(*t));
 
-    (void)rk, (void)conf;
+    (void)conf;
+    t->rk = rk;
     t->topic = broker_topic(sim.broker, name);
     snprintf(t->name, sizeof(t->name), "%s", name);
     return t;
