@@ -308,7 +308,7 @@ static enum status take_ends(rd_kafka_event_t *event, const int *partitions, siz
             if (partitions[j] == tp->partition)
                 ret_ends[j] = tp->offset;
     }
-    *ret_code = RD_KAFKA_RESP_ERR__NO_OFFSET;
+    *ret_code = RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE; /* who is left out of the answer had nobody who could be asked */
     for (size_t i = 0; i < n; i++)
         if (ret_ends[i] < 0)
             return ERR_RETRY;

@@ -50,6 +50,7 @@ struct log_kafka {
     bool stale;     /* given back with a transaction open: that can only be aborted */
     bool repointed; /* lanes were sought: assign anew */
     bool closing, down;
+    bool fenced; /* librdkafka has given the consumer up, though the slot is ours: the next take makes another */
     int64_t probed_ms, said_ms;
     struct error fault; /* of a callback; status OK: none */
     rd_kafka_message_t *batch[LANES_BATCH];
@@ -66,7 +67,7 @@ enum status log_kafka_commit(struct log *l, const struct log_position *at, size_
 enum status log_kafka_others(struct log *l, int64_t *ret_at, struct error *err);
 enum status log_kafka_abort(struct log *l, struct error *err);
 
-/* slot.c: whether the name of this instance is still ours in the group (txn_claim_fn). */
+/* slot.c: whether the name of this instance is still ours in the group (txn_claim_fn); a consumer that was given up knows no better. */
 enum status slot_is_ours(void *log_kafka, struct error *err);
 void slot_joined(struct log_kafka *k);
 

@@ -189,9 +189,7 @@ static void on_error(rd_kafka_t *client, int code, const char *reason, void *opa
     else if (code == RD_KAFKA_RESP_ERR__FATAL && k->fault.status == OK) {
         rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(client, text, sizeof(text));
 
-        (void)err_set(&k->fault, ERR_FATAL, "consumer %s: %s%s", k->id, text,
-                      fatal == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID ? ": another instance of that name took its place"
-                                                                    : "");
+        (void)err_set(&k->fault, ERR_FATAL, "consumer %s: %s (%s)", k->id, text, rd_kafka_err2str(fatal));
     }
 }
 
@@ -217,6 +215,75 @@ static enum status probe(struct log_kafka *k, int timeout_ms, struct error *err)
         log_warn("broker_away", "brokers=%s group=%s reason=\"%s\"", k->brokers, k->group, why);
     return err_set(err, ERR_RETRY, "no Kafka answers at %s (%s)", k->brokers, why);
 }
+
+/* ---- the consumer ---- */
+
+static enum status open_consumer(struct log_kafka *k, struct error *err)
+{
+    const struct setting guarantees[] = {
+        {"group.id", k->group},
+        {"group.instance.id", k->id},
+        {"group.protocol", "classic"},
+        {"partition.assignment.strategy", "range"}, /* equal partition numbers stay together */
+        {"enable.partition.eof", "true"},
+        {"isolation.level", "read_committed"},
+        {"enable.auto.commit", "false"},
+        {"enable.auto.offset.store", "false"},
+        {"auto.offset.reset", "error"}, /* never `earliest` in silence */
+    };
+    struct conf c;
+    enum status s;
+
+    conf_begin(&c, CONF_CONSUMER, k->brokers);
+    conf_stage(&c, CONF_CONSUMER);
+    conf_given(&c, k->pipeline);
+    for (size_t i = 0; i < ARRAY_LEN(guarantees); i++)
+        conf_set(&c, guarantees[i].name, guarantees[i].value);
+    rd_kafka_conf_set_rebalance_cb(c.conf, on_rebalance);
+    rd_kafka_conf_set_error_cb(c.conf, on_error);
+    rd_kafka_conf_set_opaque(c.conf, k);
+    s = conf_client(&c, CONF_CONSUMER, &k->consumer, err);
+    if (s != OK)
+        return s;
+    (void)rd_kafka_poll_set_consumer(k->consumer);
+    k->queue = rd_kafka_queue_get_consumer(k->consumer);
+    return OK;
+}
+
+static enum status subscribe(struct log_kafka *k, struct error *err)
+{
+    AUTO(tplist) topics = rd_kafka_topic_partition_list_new((int)k->n_inputs);
+    rd_kafka_resp_err_t code;
+
+    for (size_t i = 0; i < k->n_inputs; i++)
+        rd_kafka_topic_partition_list_add(topics, k->inputs[i].topic->broker_name, RD_KAFKA_PARTITION_UA);
+    code = rd_kafka_subscribe(k->consumer, topics);
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR ? OK : conf_explain(err, code, k->brokers, "subscribe");
+}
+
+static void close_consumer(struct log_kafka *k)
+{
+    k->closing = true;
+    if (k->queue != NULL)
+        rd_kafka_queue_destroy(k->queue);
+    if (k->consumer != NULL) {
+        (void)rd_kafka_consumer_close(k->consumer); /* a static member does not leave: its slot waits for it */
+        rd_kafka_destroy(k->consumer);
+    }
+    k->queue = NULL;
+    k->consumer = NULL;
+    k->closing = false;
+}
+
+/* No record of the former is out: the loop was told that it has no task. */
+static enum status renew_consumer(struct log_kafka *k, struct error *err)
+{
+    close_consumer(k);
+    k->fenced = false;
+    return open_consumer(k, err) == OK ? subscribe(k, err) : err->status;
+}
+
+/* ---- a record ---- */
 
 static struct view header(rd_kafka_headers_t *headers, const char *name)
 {
@@ -272,10 +339,12 @@ static void fault_of(struct log_kafka *k, const rd_kafka_message_t *m)
     case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
     case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
     case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
-    case RD_KAFKA_RESP_ERR__FATAL:
         snprintf(what, sizeof(what), "group %s", k->group);
         (void)conf_explain(&e, m->err, k->brokers, what);
         (void)err_set(&k->fault, ERR_FATAL, "%s", e.text);
+        return;
+    case RD_KAFKA_RESP_ERR__FATAL:
+        on_error(k->consumer, m->err, NULL, k);
         return;
     default: /* librdkafka goes on by itself */
         if (log_every_ms(&k->said_ms, 60000))
@@ -313,6 +382,19 @@ static void tell(struct log_kafka *k, struct log_assignment *ret)
     k->changed = false;
 }
 
+/* Without an assignment the loop gives back all records, before the next take makes another consumer. */
+static enum status judge_fault(struct log_kafka *k, struct error *err)
+{
+    *err = k->fault;
+    if (rd_kafka_fatal_error(k->consumer, NULL, 0) != RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID || slot_is_ours(k, err) != OK)
+        return err->status;
+    log_warn("consumer_renewed", "id=%s reason=\"%s\"", k->id, k->fault.text);
+    forget_assignment(k);
+    k->fault = (struct error){.status = OK};
+    k->changed = k->fenced = true;
+    return OK;
+}
+
 static enum status lk_take(struct log *l, int timeout_ms, struct log_record *ret, size_t cap, size_t *ret_n,
                            struct log_assignment *ret_assignment, struct error *err)
 {
@@ -327,6 +409,8 @@ static enum status lk_take(struct log *l, int timeout_ms, struct log_record *ret
         tell(k, ret_assignment);
         return OK;
     }
+    if (k->fenced && renew_consumer(k, err) != OK)
+        return err->status;
     if (k->revoking)
         give_back(k);
     if (k->repointed && (s = repoint(k, err)) != OK)
@@ -349,8 +433,8 @@ static enum status lk_take(struct log *l, int timeout_ms, struct log_record *ret
         for (size_t i = 0; i < *ret_n; i++)
             l->ops->release(l, &ret[i]);
         *ret_n = 0;
-        *err = k->fault;
-        return k->fault.status;
+        if (judge_fault(k, err) != OK)
+            return err->status;
     }
     tell(k, ret_assignment);
     if (*ret_n > 0)
@@ -491,17 +575,11 @@ static void lk_close(struct log *l)
 {
     struct log_kafka *k = of(l);
 
-    k->closing = true;
     txn_free(k->txn);
     k->txn = NULL;
     outbox_free(k->outbox);
     k->outbox = NULL;
-    if (k->queue != NULL)
-        rd_kafka_queue_destroy(k->queue);
-    if (k->consumer != NULL) {
-        (void)rd_kafka_consumer_close(k->consumer); /* a static member does not leave: its slot waits for it */
-        rd_kafka_destroy(k->consumer);
-    }
+    close_consumer(k);
     reader_free(k->restorer);
     if (k->asker != NULL)
         rd_kafka_destroy(k->asker);
@@ -513,49 +591,6 @@ static void lk_close(struct log *l)
     free(k->group);
     free(k->id);
     free(k);
-}
-
-static enum status open_consumer(struct log_kafka *k, struct error *err)
-{
-    const struct setting guarantees[] = {
-        {"group.id", k->group},
-        {"group.instance.id", k->id},
-        {"group.protocol", "classic"},
-        {"partition.assignment.strategy", "range"}, /* equal partition numbers stay together */
-        {"enable.partition.eof", "true"},
-        {"isolation.level", "read_committed"},
-        {"enable.auto.commit", "false"},
-        {"enable.auto.offset.store", "false"},
-        {"auto.offset.reset", "error"}, /* never `earliest` in silence */
-    };
-    struct conf c;
-    enum status s;
-
-    conf_begin(&c, CONF_CONSUMER, k->brokers);
-    conf_stage(&c, CONF_CONSUMER);
-    conf_given(&c, k->pipeline);
-    for (size_t i = 0; i < ARRAY_LEN(guarantees); i++)
-        conf_set(&c, guarantees[i].name, guarantees[i].value);
-    rd_kafka_conf_set_rebalance_cb(c.conf, on_rebalance);
-    rd_kafka_conf_set_error_cb(c.conf, on_error);
-    rd_kafka_conf_set_opaque(c.conf, k);
-    s = conf_client(&c, CONF_CONSUMER, &k->consumer, err);
-    if (s != OK)
-        return s;
-    (void)rd_kafka_poll_set_consumer(k->consumer);
-    k->queue = rd_kafka_queue_get_consumer(k->consumer);
-    return OK;
-}
-
-static enum status subscribe(struct log_kafka *k, struct error *err)
-{
-    AUTO(tplist) topics = rd_kafka_topic_partition_list_new((int)k->n_inputs);
-    rd_kafka_resp_err_t code;
-
-    for (size_t i = 0; i < k->n_inputs; i++)
-        rd_kafka_topic_partition_list_add(topics, k->inputs[i].topic->broker_name, RD_KAFKA_PARTITION_UA);
-    code = rd_kafka_subscribe(k->consumer, topics);
-    return code == RD_KAFKA_RESP_ERR_NO_ERROR ? OK : conf_explain(err, code, k->brokers, "subscribe");
 }
 
 static enum status open_inputs(struct log_kafka *k, struct error *err)

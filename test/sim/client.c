@@ -336,19 +336,9 @@ rd_kafka_resp_err_t rd_kafka_offsets_for_times(rd_kafka_t *rk, rd_kafka_topic_pa
 
 /* ---- admin requests: their results come as events ---- */
 
-struct rd_kafka_MemberDescription_s {
-    char id[16], instance[96];
-};
-
-struct rd_kafka_ConsumerGroupDescription_s {
-    struct rd_kafka_MemberDescription_s members[MEMBERS_MAX];
-    size_t n_members;
-};
-
 struct rd_kafka_op_s {
     rd_kafka_resp_err_t code;
     rd_kafka_topic_partition_list_t *ends;
-    struct rd_kafka_ConsumerGroupDescription_s group;
 };
 
 struct rd_kafka_ListOffsetsResultInfo_s {
@@ -415,32 +405,56 @@ void rd_kafka_ListOffsets(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list,
     q->event = e;
 }
 
-/* Of one group. */
-void rd_kafka_DescribeConsumerGroups(rd_kafka_t *rk, const char **groups, size_t n, const rd_kafka_AdminOptions_t *o,
-                                     rd_kafka_queue_t *q)
+/* ---- groups ---- */
+
+/* As a broker makes them. */
+static char *member_id(const char *instance, int id)
 {
-    struct rd_kafka_op_s *e = xcalloc(1, sizeof(*e));
+    char text[160];
+
+    snprintf(text, sizeof(text), "%s-%036d", instance, id);
+    return xstrdup(text);
+}
+
+struct listed {
+    struct rd_kafka_group_list list;
+    struct rd_kafka_group_info group;
+    struct rd_kafka_group_member_info members[MEMBERS_MAX];
+};
+
+rd_kafka_resp_err_t rd_kafka_list_groups(rd_kafka_t *rk, const char *group, const struct rd_kafka_group_list **ret, int timeout_ms)
+{
+    rd_kafka_resp_err_t code = ask(rk, STEP_ASK, timeout_ms);
     const struct group *g;
+    struct listed *l;
 
-    (void)o;
-    assert(n == 1);
-    e->code = ask(rk, STEP_ASK, 10000);
-    g = &sim.broker->groups[group_of(sim.broker, groups[0])];
-    for (size_t i = 0; i < g->n_members; i++) {
-        struct rd_kafka_MemberDescription_s *m = &e->group.members[e->group.n_members++];
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return code;
+    g = &sim.broker->groups[group_of(sim.broker, group)];
+    l = xcalloc(1, sizeof(*l));
+    l->list = (struct rd_kafka_group_list){.groups = &l->group, .group_cnt = 1};
+    l->group.members = l->members;
+    for (size_t i = 0; i < g->n_members; i++)
+        l->members[l->group.member_cnt++].member_id = member_id(g->members[i].instance, g->members[i].id);
+    *ret = &l->list;
+    return code;
+}
 
-        snprintf(m->id, sizeof(m->id), "%d", g->members[i].id);
-        snprintf(m->instance, sizeof(m->instance), "%s", g->members[i].instance);
-    }
-    q->event = e;
+void rd_kafka_group_list_destroy(const struct rd_kafka_group_list *list)
+{
+    union {
+        const struct rd_kafka_group_list *in;
+        struct listed *out; /* begins with it */
+    } l = {.in = list};
+
+    for (int i = 0; i < l.out->group.member_cnt; i++)
+        free(l.out->members[i].member_id);
+    free(l.out);
 }
 
 char *rd_kafka_memberid(const rd_kafka_t *rk)
 {
-    char id[16];
-
-    snprintf(id, sizeof(id), "%d", rk->member_id);
-    return rk->member_id ? xstrdup(id) : NULL;
+    return rk->member_id ? member_id(rk->conf.instance, rk->member_id) : NULL;
 }
 
 void rd_kafka_DescribeConfigs(rd_kafka_t *rk, rd_kafka_ConfigResource_t **configs, size_t n, const rd_kafka_AdminOptions_t *o,
@@ -492,48 +506,6 @@ const rd_kafka_ListOffsetsResultInfo_t **rd_kafka_ListOffsets_result_infos(const
 const rd_kafka_topic_partition_t *rd_kafka_ListOffsetsResultInfo_topic_partition(const rd_kafka_ListOffsetsResultInfo_t *i)
 {
     return &i->tp;
-}
-
-const rd_kafka_DescribeConsumerGroups_result_t *rd_kafka_event_DescribeConsumerGroups_result(rd_kafka_event_t *e)
-{
-    return e;
-}
-
-const rd_kafka_ConsumerGroupDescription_t **
-rd_kafka_DescribeConsumerGroups_result_groups(const rd_kafka_DescribeConsumerGroups_result_t *e, size_t *n)
-{
-    static const rd_kafka_ConsumerGroupDescription_t *one;
-
-    one = &e->group;
-    *n = 1;
-    return &one;
-}
-
-const rd_kafka_error_t *rd_kafka_ConsumerGroupDescription_error(const rd_kafka_ConsumerGroupDescription_t *g)
-{
-    (void)g;
-    return NULL;
-}
-
-size_t rd_kafka_ConsumerGroupDescription_member_count(const rd_kafka_ConsumerGroupDescription_t *g)
-{
-    return g->n_members;
-}
-
-const rd_kafka_MemberDescription_t *rd_kafka_ConsumerGroupDescription_member(const rd_kafka_ConsumerGroupDescription_t *g,
-                                                                              size_t i)
-{
-    return &g->members[i];
-}
-
-const char *rd_kafka_MemberDescription_group_instance_id(const rd_kafka_MemberDescription_t *m)
-{
-    return m->instance;
-}
-
-const char *rd_kafka_MemberDescription_consumer_id(const rd_kafka_MemberDescription_t *m)
-{
-    return m->id;
 }
 
 /* Nothing is refused here: topics are as they should be. */
