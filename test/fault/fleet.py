@@ -1,4 +1,5 @@
 """The fraud pipeline's workers under load, and what is done to them. A slot is a stage's instance; one that ends is started again."""
+import datetime
 import random
 import threading
 
@@ -94,8 +95,16 @@ class Fleet:
                 slot.process.terminate()
         return {s.name: status for s in self.slots.values() if s.wanted and (status := end_of(s.process)) != 0}
 
-    def log(self, slot, of=None):
+    def log(self, slot):
         return open(f"{self.p.folder}/log/{slot.name}.log", errors="replace").read()
+
+    def times(self, slot, event):
+        """When its processes said so, in ms."""
+        said = re.findall(rf"^(\S+) level=\S+ worker=\S+ event={event} ", self.log(slot), re.M)
+        return [datetime.datetime.fromisoformat(t).timestamp() * 1000 for t in said]
+
+    def has_started(self, slot):
+        return any(t > slot.started_ms for t in self.times(slot, "started"))
 
     # ---- what Kafka says of them
 

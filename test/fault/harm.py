@@ -1,5 +1,4 @@
 """What is done to the fleet: kills, fail points, zombies, a dying broker, scaling; each waits until the pipeline goes on."""
-import datetime
 import math
 
 from fleet import *  # noqa: F403
@@ -86,9 +85,7 @@ class Faults:
         """Where the time after a kill went, as the new process tells it: seconds after the kill."""
         said = []
         for event, name in ("started", "open"), ("task_restored", "restored"):
-            times = [datetime.datetime.fromisoformat(t).timestamp() for t in
-                     re.findall(rf"^(\S+) level=\S+ worker=\S+ event={event} ", self.fleet.log(slot), re.M)]
-            said += [f"{name} after {t - at / 1000:.2f} s" for t in times[-1:] if t * 1000 > at]
+            said += [f"{name} after {(t - at) / 1000:.2f} s" for t in self.fleet.times(slot, event)[-1:] if t > at]
         return ", ".join(said + [f"seen to go on after {time.time() - at / 1000:.2f} s"])
 
     # ---- fail points
@@ -191,10 +188,14 @@ class Faults:
     # ---- the broker, scaling
 
     def broker(self):
-        """kill -9 of the only broker, and the same again on its data."""
+        """kill -9 of the only broker, and the same again on its data. Who starts without one ends: so not before all have started."""
+        slots = [s for s in self.fleet.slots.values() if s.wanted]
+        if not wait_for("every process to have started", lambda: all(map(self.fleet.has_started, slots))):
+            return "not every process had started"
         folder = os.environ["KAFKA_DIR"]
         os.kill(int(open(f"{folder}/pid").read()), signal.SIGKILL)
-        done = subprocess.run(["deploy/local/kafka", "start"], capture_output=True, text=True, timeout=300)
+        done = subprocess.run(["deploy/local/kafka", "start"], capture_output=True, text=True, timeout=300,
+                              env=dict(os.environ, KAFKA_EXTRA="test/fault/broker.properties"))
         if done.returncode != 0 or done.stdout.strip() != BROKERS:
             return f"the broker did not come back at {BROKERS}: {done.stdout} {done.stderr}"
         self.brokers += 1
