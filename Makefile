@@ -90,7 +90,7 @@ kafka: ; @deploy/local/kafka start ## a real Kafka on this machine; prints its a
 kafka-stop: ; @deploy/local/kafka stop ## stop it
 deps: ; @deploy/deps check ## install what this machine lacks
 sbom: ; @deploy/deps sbom ## list the libraries with versions and hashes
-asan: ; +@$(MAKE) MODE=asan test ## the broker-free tests under AddressSanitizer and UBSan
+asan: ; +@$(MAKE) MODE=asan test && $(MAKE) MODE=asan sim SCHEDULES=500 ## the broker-free tests and 500 schedules under AddressSanitizer and UBSan
 tsan: ; +@TSAN_OPTIONS=suppressions=test/tsan.supp $(MAKE) MODE=tsan test ## the same under ThreadSanitizer
 valgrind: $(TESTS:=.memcheck) $(CHAINS:=.memcheck) ## the same under valgrind; errors and lost memory fail
 # Without freeres: a forked child's would move the files' offsets, which it shares with its parent.

@@ -34,6 +34,16 @@ struct shared {
     struct failure failures[FAILURES_MAX];
 };
 
+#ifdef __SANITIZE_ADDRESS__
+const char *__asan_default_options(void);
+
+/* What an instance that is killed had goes with the process. */
+const char *__asan_default_options(void)
+{
+    return "detect_leaks=0";
+}
+#endif
+
 static int quiet_counts[STAGES_MAX][N_STEPS];
 
 static bool run(const struct schedule *s, bool learn)
@@ -72,6 +82,16 @@ static bool learn(void)
     return true;
 }
 
+/* A sanitizer ends the process by a status. */
+static bool has_crashed(int status, char ret_text[64])
+{
+    if (WIFSIGNALED(status))
+        snprintf(ret_text, 64, "crash: signal %d", WTERMSIG(status));
+    else if (WEXITSTATUS(status) != 0)
+        snprintf(ret_text, 64, "crash: exit status %d", WEXITSTATUS(status));
+    return WIFSIGNALED(status) || WEXITSTATUS(status) != 0;
+}
+
 /* One schedule in a process of its own; true: it holds. A story goes to standard output. */
 static bool try_one(const struct schedule *s, bool tell, char ret_text[400])
 {
@@ -92,8 +112,7 @@ static bool try_one(const struct schedule *s, bool tell, char ret_text[400])
         _exit(0);
     }
     waitpid(child, &status, 0);
-    if (WIFSIGNALED(status))
-        snprintf(text, 400, "crash: signal %d", WTERMSIG(status));
+    (void)has_crashed(status, text);
     memcpy(ret_text, text, 400);
     return text[0] == '\0';
 }
@@ -212,6 +231,7 @@ static void run_share(struct shared *sh, uint64_t from, uint64_t to, bool first_
 {
     while (from < to && !(first_only && sh->n_failures)) {
         pid_t child = fork();
+        char text[64];
         int status;
 
         if (child == 0) {
@@ -220,12 +240,10 @@ static void run_share(struct shared *sh, uint64_t from, uint64_t to, bool first_
             _exit(0);
         }
         waitpid(child, &status, 0);
-        if (WIFSIGNALED(status)) {
+        if (has_crashed(status, text)) {
             struct schedule s;
-            char text[64];
 
             schedule_draw(sh->at, quiet_counts, &s);
-            snprintf(text, sizeof(text), "crash: signal %d", WTERMSIG(status));
             note(sh, sh->at, &s, text);
             from = sh->at + PROCESSES;
         } else
