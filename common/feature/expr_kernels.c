@@ -272,7 +272,14 @@ static int64_t week(int64_t days)
     return (day_of_year(days - calendar_weekday(days) + 3) - 1) / 7 + 1;
 }
 
-/* VALUE is of `days` since 1970-01-01, and of `ms` in local time. */
+/* Not by a product: the first day of all begins before the first millisecond. */
+static int64_t in_day(int64_t ms)
+{
+    return ms % DAY_MS + (ms % DAY_MS < 0 ? DAY_MS : 0);
+}
+
+/* VALUE is of `ms`, local time, whose days since 1970-01-01 are DAYS. */
+#define DAYS floor_div(ms, DAY_MS)
 #define CALENDAR(NAME, VALUE)                                                                                                    \
     void NAME(const struct step *s, const struct frame *f)                                                                       \
     {                                                                                                                            \
@@ -281,16 +288,16 @@ static int64_t week(int64_t days)
         OUT;                                                                                                                     \
         ROWS                                                                                                                     \
         {                                                                                                                        \
-            int64_t ms = local_ms(&local, a.i64[r & a.mask]), days = floor_div(ms, DAY_MS);                                      \
+            int64_t ms = local_ms(&local, a.i64[r & a.mask]);                                                                    \
             put_int(&o, r, NULL_OF(a), VALUE);                                                                                   \
         }                                                                                                                        \
     }
-CALENDAR(k_minute, (ms - days * DAY_MS) / 60000 % 60)
-CALENDAR(k_hour, (ms - days * DAY_MS) / 3600000)
-CALENDAR(k_weekday, calendar_weekday(days))
-CALENDAR(k_is_weekend, calendar_weekday(days) >= 5)
-CALENDAR(k_day, calendar_date(days).day)
-CALENDAR(k_month, calendar_date(days).month)
-CALENDAR(k_year, calendar_date(days).year)
-CALENDAR(k_day_of_year, day_of_year(days))
-CALENDAR(k_week, week(days))
+CALENDAR(k_minute, in_day(ms) / 60000 % 60)
+CALENDAR(k_hour, in_day(ms) / 3600000)
+CALENDAR(k_weekday, calendar_weekday(DAYS))
+CALENDAR(k_is_weekend, calendar_weekday(DAYS) >= 5)
+CALENDAR(k_day, calendar_date(DAYS).day)
+CALENDAR(k_month, calendar_date(DAYS).month)
+CALENDAR(k_year, calendar_date(DAYS).year)
+CALENDAR(k_day_of_year, day_of_year(DAYS))
+CALENDAR(k_week, week(DAYS))
