@@ -242,7 +242,11 @@ static bool send_partition(rd_kafka_t *rk, int topic, int partition)
 /* What librdkafka's thread does by itself. */
 static void send_queue(rd_kafka_t *rk)
 {
-    for (int t = 0; t < (int)sim.broker->n_topics && rk->n_queue; t++)
+    size_t unsent = 0;
+
+    while (unsent < rk->n_queue && rk->queue[unsent].is_sent)
+        unsent++;
+    for (int t = 0; t < (int)sim.broker->n_topics && unsent < rk->n_queue; t++)
         for (int p = 0; p < sim.broker->topics[t].n_partitions; p++)
             if ((rk->phase != PHASE_IN && !rk->is_plain) || !send_partition(rk, t, p))
                 return;
