@@ -5,7 +5,7 @@
 #include "feature/zone.h"
 #include "wire/text.h"
 
-#define K_MAX 1024           /* columns of a text */
+#define K_MAX 256            /* columns of a text: a stage has 512 fields at most */
 #define HASH_K_MAX INT32_MAX
 #define NGRAM_MAX 8
 #define DIGITS_MAX 15

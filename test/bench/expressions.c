@@ -10,6 +10,7 @@
 
 #include "base/rand.h"
 #include "feature/feature.h"
+#include "test/bench/figure.h"
 
 #define ROWS 1000
 
@@ -88,6 +89,11 @@ int main(int argc, char **argv)
         {"choice", "if(n >= 50, max(x, y, 3), abs(y - x))"},
         {"log", "log(x + 1) + exp(-y)"},
         {"calendar", "weekday(t) >= 5 or hour(t) <= 6"},
+        {"zone", "weekday(t, 'Europe/Berlin') >= 5 or hour(t, 'Europe/Berlin') <= 6"},
+        {"list", "kind in ('travel', 'other', 'rent', 'games')"},
+        {"hash", "hash(kind, 1000)"},
+        {"words", "words(text, 1)"}, /* of 18 words, 94 characters */
+        {"ngrams", "ngrams(text, 3, 1)"},
     };
     int rounds = argc > 1 ? atoi(argv[1]) : 2000;
 
@@ -95,8 +101,13 @@ int main(int argc, char **argv)
         printf("expression_ns=%.2f\n", cost(argv[2], ROWS, rounds));
         return 0;
     }
-    for (size_t i = 0; i < sizeof(measured) / sizeof(measured[0]); i++)
-        printf("expression_%s_ns=%.2f expression_%s_alone_ns=%.1f\n", measured[i].name, cost(measured[i].text, ROWS, rounds),
-               measured[i].name, cost(measured[i].text, 1, rounds * 100));
+    for (size_t i = 0; i < sizeof(measured) / sizeof(measured[0]); i++) {
+        char name[64];
+
+        snprintf(name, sizeof(name), "expression_%s_ns", measured[i].name);
+        figure("expressions", name, cost(measured[i].text, ROWS, rounds), "ns");
+        snprintf(name, sizeof(name), "expression_%s_alone_ns", measured[i].name);
+        figure("expressions", name, cost(measured[i].text, 1, rounds * 100), "ns");
+    }
     return 0;
 }
