@@ -27,6 +27,7 @@
 #include "wire/frame.h"
 
 #define ABOUT_CHARS 1024
+#define LAYOUT 1 /* of the bytes of a key's state: one more whenever a worker lays them out otherwise */
 
 /* need: the checkpoint's, with what the channels had said there. */
 static void put_positions(struct stage *s, const struct task *t, const struct moment *need)
@@ -142,8 +143,8 @@ static const char *set_of(const struct stage *s)
  * records were taken; how many keys were written. */
 static void put_about(const struct stage *s, const struct task *t, const struct moment *need, char about[ABOUT_CHARS])
 {
-    int n = snprintf(about, ABOUT_CHARS, "{\"at\":%" PRId64 ",\"marked\":%" PRId64 ",\"tasks\":%d,\"feature_set\":\"%s\",\"inputs\":[",
-                     t->at, t->marked_at, s->n_tasks_all, set_of(s));
+    int n = snprintf(about, ABOUT_CHARS, "{\"at\":%" PRId64 ",\"marked\":%" PRId64 ",\"tasks\":%d,\"layout\":%d,\"feature_set\":\"%s\","
+                     "\"inputs\":[", t->at, t->marked_at, s->n_tasks_all, LAYOUT, set_of(s));
 
     for (size_t i = 0; i < s->n_inputs; i++)
         n += snprintf(about + n, ABOUT_CHARS - (size_t)n, "%s[%d,%" PRId64 "]", i ? "," : "", need->epoch[i],
@@ -181,6 +182,7 @@ struct checkpoint {
     int64_t at, marked_at;
     int64_t keys;
     int tasks;
+    int layout; /* 0: of before it was said */
     char feature_set[64];
     int64_t taken[INPUTS_MAX];
     int upstream_epoch[INPUTS_MAX];
@@ -242,8 +244,8 @@ static enum status get_about(const struct stage *s, struct view data, struct che
 
     if (json_read(data, &about, err) != OK)
         return err->status;
-    if (json_unpack_ex(about, &at, 0, "{s:I, s:I, s:i, s:s, s:o, s:I !}", "at", &v[0], "marked", &v[1], "tasks", &c->tasks,
-                       "feature_set", &set, "inputs", &inputs, "keys", &v[2]) != 0)
+    if (json_unpack_ex(about, &at, 0, "{s:I, s:I, s:i, s?i, s:s, s:o, s:I !}", "at", &v[0], "marked", &v[1], "tasks", &c->tasks,
+                       "layout", &c->layout, "feature_set", &set, "inputs", &inputs, "keys", &v[2]) != 0)
         return err_set(err, ERR_FATAL, "%s", at.text);
     if (json_array_size(inputs) != s->n_inputs || strlen(set) >= sizeof(c->feature_set))
         return err_set(err, ERR_FATAL, "%zu inputs, feature set \"%s\"", json_array_size(inputs), set);
@@ -385,6 +387,10 @@ static enum status check_state(const struct restoring *re, const int64_t *taken,
     if (c->epoch > epoch)
         return err_set(err, ERR_FATAL, "%s/%d: its state is of epoch %" PRId64 ", the pipeline file says %d: take the file that "
                        "the stage ran by last", s->changelog, task, c->epoch, epoch);
+    if (c->epoch == epoch && c->layout != LAYOUT)
+        return err_set(err, ERR_FATAL, "%s/%d: its state was written by another version of Millrace (layout %d, this one has %d): "
+                       "run that one, or give stage %s \"epoch\": %d: it builds its state anew", s->changelog, task, c->layout, LAYOUT,
+                       s->def->name, epoch + 1);
     if (c->epoch == epoch && strcmp(c->feature_set, set_of(s)) != 0)
         return err_set(err, ERR_FATAL, "%s/%d: its state was made by the features %s, the pipeline file has others (%s): take the "
                        "former back, or give stage %s \"epoch\": %d: it builds its state anew", s->changelog, task, c->feature_set,

@@ -239,7 +239,7 @@ enum status stage_start(struct stage *s, struct error *err)
     s->at_min_told = INT64_MIN;
     s->committed_ms = clock_wall_ms();
     if (s->n_inputs == 0)
-        return kafka_topics_check(s->opt.brokers, s->pipeline, needed, check_topics(s, needed), err);
+        return s->finite ? OK : kafka_topics_check(s->opt.brokers, s->pipeline, needed, check_topics(s, needed), err);
     if (s->is_file)
         return log_file_open(s, &s->log, err);
     if (s->opt.into)

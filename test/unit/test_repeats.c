@@ -2,6 +2,7 @@
  * test/unit/test_repeats.c: a task that reads what others wrote again after faults, and has faults of its own: whatever is committed,
  * lost and restored, each record counts once in the state. The changelog is a list here; there is no clock, no broker.
  */
+#define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -385,6 +386,33 @@ static void a_garbled_checkpoint_is_read_or_refused(void **state)
     schema_free(schema);
 }
 
+static void the_state_of_another_version_is_refused(void **state)
+{
+    struct schema *schema = read_schema("schemas/State.avsc");
+    struct world *w = world_new(schema);
+    struct bytes *value;
+    struct error err;
+    char *layout;
+
+    (void)state;
+    w->records[w->n_records++] = (struct record){{0, 1, 1, 7, 0}, 0};
+    fetch(w, w->tasks[0]);
+    merge_end(&w->tasks[0]->inputs[0].merge);
+    task_moment(w->tasks[0], 1, 1);
+    assert_true(take_one(w, w->tasks[0]));
+    commit(w, w->tasks[0]);
+    value = &w->changes[w->n_changes - 1].value;
+    layout = memmem(value->data, value->n, "\"layout\":1", 10);
+    assert_non_null(layout);
+    layout[9] = '9';
+    assert_int_equal(restore_again(w, &err), ERR_FATAL);
+    assert_non_null(strstr(err.text, "layout 9"));
+    w->def.epoch = 1; /* built anew, whatever it was */
+    assert_int_equal(restore_again(w, &err), OK);
+    world_free(w);
+    schema_free(schema);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,6 +420,7 @@ int main(void)
         cmocka_unit_test(each_record_counts_once_whatever_comes_again),
         cmocka_unit_test(a_checkpoint_is_a_record_of_its_schema),
         cmocka_unit_test(a_garbled_checkpoint_is_read_or_refused),
+        cmocka_unit_test(the_state_of_another_version_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
