@@ -249,6 +249,11 @@ class Pipeline:
         for future in admin.alter_configs([resource]).values():
             future.result(10)
 
+        def is_set(): # a broker takes it up a moment after it was accepted
+            got = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)])
+            return all(f.result(10)[k.replace("_", ".")].value == v for f in got.values() for k, v in settings.items())
+        wait_for(f"the settings of {topic}", is_set)
+
 
 def end(process, seconds=30):
     """SIGTERM and the exit status; None: it did not end."""
