@@ -86,23 +86,30 @@ static double best(const struct asked *a)
     return b->has ? b->v : NAN;
 }
 
+static double one(const struct asked *a)
+{
+    const struct part_first *f = part(a, 0);
+
+    return f->has ? f->v : NAN;
+}
+
 static double first(const struct asked *a)
 {
-    const struct part_first *f;
     const struct row *row;
 
-    if (a->window->tail >= 0) {
-        row = first_row(a);
-        return row ? row->v[a->value] : NAN;
-    }
-    f = part(a, 0);
-    return f->has ? f->v : NAN;
+    if (a->window->tail < 0)
+        return one(a);
+    row = first_row(a);
+    return row ? row->v[a->value] : NAN;
 }
 
 static double last(const struct asked *a)
 {
-    const struct row *row = last_row(a);
+    const struct row *row;
 
+    if (a->parts[0])
+        return one(a);
+    row = last_row(a);
     return row ? row->v[a->value] : NAN;
 }
 
@@ -167,7 +174,7 @@ const struct aggregate aggregates[] = {
      .about = "The largest value.", .cost = CONSTANT ", amortised; a late event looks at its window"},
     {.name = "first", .takes = TAKES_ANY, .type = COL_DOUBLE, .ever = {&PART_FIRST}, .value = first,
      .about = "The value of the first event, null if it has none. Text comes as its hash.", .cost = "none but its window's"},
-    {.name = "last", .takes = TAKES_ANY, .type = COL_DOUBLE, .only_latest = true, .value = last,
+    {.name = "last", .takes = TAKES_ANY, .type = COL_DOUBLE, .closed = {&PART_LATEST}, .only_latest = true, .value = last,
      .about = "The value of the last event, null if it has none. Text comes as its hash.", .cost = "none but its window's"},
     {.name = "previous", .takes = TAKES_ANY, .type = COL_DOUBLE, .only_latest = true, .others = true, .value = last,
      .about = "The value of the event before this one, null if it has none. Text comes as its hash.", .cost = "none but its window's"},

@@ -46,6 +46,8 @@ struct feature_def {
     bool others;       /* without the event itself */
     bool has_parameter;
     double parameter;  /* quantile's share, top's rank */
+    bool has_fill;     /* of a tumbling window alone (tumbling.h) */
+    double fill;
 };
 
 struct features;

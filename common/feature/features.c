@@ -125,8 +125,11 @@ static enum status add_exprs(struct features *f, const struct feature_def *d, st
     return OK;
 }
 
-static void copy_inputs(struct features *f, const struct feature_input *inputs, size_t n)
+struct features *features_begin(const struct feature_input *inputs, size_t n, size_t emit)
 {
+    struct features *f = xcalloc(1, sizeof(*f));
+
+    f->emit = emit;
     f->inputs = arena_copy(&f->arena, inputs, n * sizeof(*inputs));
     f->n_inputs = n;
     for (size_t i = 0; i < n; i++) {
@@ -137,6 +140,7 @@ static void copy_inputs(struct features *f, const struct feature_input *inputs, 
         f->inputs[i].name = arena_strdup(&f->arena, inputs[i].name);
         f->inputs[i].cols = cols;
     }
+    return f;
 }
 
 /* The zone data's version, where an expression names a zone: other rules, other numbers. */
@@ -160,10 +164,12 @@ static const char *zone_data(const struct features *f)
 }
 
 /* What the numbers mean: definitions, and the type and scale of every input column. */
-static void fingerprint(struct features *f, const struct feature_def *defs, size_t n_defs)
+void features_set_fingerprint(struct features *f, const char *head, const struct feature_def *defs, size_t n_defs)
 {
     struct bytes text = BYTES_EMPTY;
     uint8_t digest[HASH_BYTES];
+
+    bytes_printf(&text, "%s", head);
 
     if (zone_data(f))
         bytes_printf(&text, "zones %s\n", zone_data(f));
@@ -185,6 +191,8 @@ static void fingerprint(struct features *f, const struct feature_def *defs, size
             bytes_printf(&text, " others");
         if (d->has_parameter)
             bytes_printf(&text, " parameter %.17g", d->parameter);
+        if (d->has_fill)
+            bytes_printf(&text, " fill %.17g", d->fill);
         bytes_printf(&text, "\n");
     }
     hash_bytes(view_of(text.data, text.n), digest);
@@ -224,11 +232,9 @@ static enum status check_names(const struct features *f, size_t from, struct err
 enum status features_new(const struct feature_input *inputs, size_t n_inputs, size_t emit, const struct feature_def *defs,
                          size_t n_defs, struct features **ret_features, struct error *err)
 {
-    struct features *f = xcalloc(1, sizeof(*f));
+    struct features *f = features_begin(inputs, n_inputs, emit);
     enum status st = OK;
 
-    copy_inputs(f, inputs, n_inputs);
-    f->emit = emit;
     for (size_t i = 0; i < n_defs && st == OK; i++) {
         size_t before = f->n_made;
 
@@ -246,7 +252,7 @@ enum status features_new(const struct feature_input *inputs, size_t n_inputs, si
     }
     plan_layout(&f->plan, &f->arena);
     list_asked(f);
-    fingerprint(f, defs, n_defs);
+    features_set_fingerprint(f, "", defs, n_defs);
     *ret_features = f;
     return OK;
 }

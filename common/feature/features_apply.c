@@ -25,7 +25,7 @@ static double text_number(struct view text)
     return (double)(text_hash(text) >> 11);
 }
 
-static bool value_of(const struct value *value, const struct col *c, size_t r, double *ret)
+bool features_value(const struct value *value, const struct col *c, size_t r, double *ret)
 {
     if (c->null[r]) {
         *ret = NAN;
@@ -46,7 +46,7 @@ static bool row_values(struct run *run, size_t r, struct error *err)
         const struct ring_def *def = &run->f->plan.rings[i];
 
         for (size_t k = 0; def->input == run->input && k < def->n_values; k++)
-            if (!value_of(&def->values[k], &run->values[i][k], r, &run->v[i][k])) {
+            if (!features_value(&def->values[k], &run->values[i][k], r, &run->v[i][k])) {
                 err_set(err, ERR_RECORD, "range: '%s' is not finite, or too large to be summed exactly", def->values[k].text);
                 return false;
             }

@@ -43,10 +43,25 @@ struct features {
     struct plan plan;
     struct question *asked[2]; /* with the event itself, and without */
     size_t n_asked[2];
+    struct tumbling *tumbling; /* NULL: features of each row */
     char fingerprint[17];
 };
 
+/* An aggregate, and where what it is about lies in the plan. */
+struct found_aggregate {
+    const struct aggregate *aggregate;
+    int ring, value; /* value -1: none */
+    double parameter;
+};
+
+/* features.c: empty, over copies of the inputs' columns. */
+struct features *features_begin(const struct feature_input *inputs, size_t n_inputs, size_t emit);
 struct made *features_add_made(struct features *f, const char *name, const char *over, enum col_type type);
+/* Once all is made. head: what the definitions do not say. */
+void features_set_fingerprint(struct features *f, const char *head, const struct feature_def *defs, size_t n_defs);
+enum status features_find_aggregate(struct features *f, const struct feature_def *d, struct found_aggregate *ret, struct error *err);
+/* features_apply.c: the number as which an expression's value counts. False: it is not finite, or too large to be summed exactly. */
+bool features_value(const struct value *value, const struct col *c, size_t r, double *ret);
 /* features_windows.c: a definition that is an aggregate, one column for each of its windows. */
 enum status features_add_aggregate(struct features *f, const struct feature_def *d, struct error *err);
 

@@ -225,21 +225,19 @@ static enum status unknown(const struct feature_def *d, struct error *err)
                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "", all);
 }
 
-enum status features_add_aggregate(struct features *f, const struct feature_def *d, struct error *err)
+enum status features_find_aggregate(struct features *f, const struct feature_def *d, struct found_aggregate *ret, struct error *err)
 {
     const struct aggregate *a = aggregate_find(d->aggregate);
     struct expr *e = NULL;
     size_t input = 0;
-    int ring = -1, value = -1;
     bool is_text = false;
-    double parameter;
-    int64_t delay_ms = 0;
 
     if (a == NULL)
         return unknown(d, err);
+    *ret = (struct found_aggregate){.aggregate = a, .ring = -1, .value = -1};
     if ((a->takes == TAKES_TOPIC ? find_topic(f, d, &input, err) : find_value(f, d, a, &input, &e, &is_text, err)) != OK)
         return err->status;
-    if (find_ring(f, d, input, &ring, err) != OK || check_parameter(d, a, &parameter, err) != OK) {
+    if (find_ring(f, d, input, &ret->ring, err) != OK || check_parameter(d, a, &ret->parameter, err) != OK) {
         expr_free(e);
         return err->status;
     }
@@ -247,17 +245,27 @@ enum status features_add_aggregate(struct features *f, const struct feature_def 
         const struct feature_col *col = expr_column(e);
         double factor = pow(10, col && col->scale >= 0 ? col->scale : SCALE_DEFAULT);
 
-        value = plan_value(&f->plan, ring, e, arena_strdup(&f->arena, d->of), factor, is_text);
-        if (value < 0)
+        ret->value = plan_value(&f->plan, ret->ring, e, arena_strdup(&f->arena, d->of), factor, is_text);
+        if (ret->value < 0)
             return err_set(err, ERR_FATAL, "feature '%s': more than %d different values of one topic", d->name, VALUES_MAX);
     }
+    return OK;
+}
+
+enum status features_add_aggregate(struct features *f, const struct feature_def *d, struct error *err)
+{
+    struct found_aggregate found;
+    int64_t delay_ms = 0;
+
+    if (features_find_aggregate(f, d, &found, err) != OK)
+        return err->status;
     if (d->delay && !parse_duration(d->delay, &delay_ms))
         return err_set(err, ERR_FATAL, "feature '%s': delay '%s' is no duration; examples: 7d, 12h, 30s", d->name, d->delay);
-    if (d->n_over == 0 && !a->only_latest)
+    if (d->n_over == 0 && !found.aggregate->only_latest)
         return err_set(err, ERR_FATAL, "feature '%s': %s needs \"over\": a list of windows such as [\"1d\", \"7d\"]", d->name,
                        d->aggregate);
     for (size_t i = 0; i < (d->n_over ? d->n_over : 1); i++)
-        if (add_window(f, d, a, d->n_over ? d->over[i] : NULL, ring, value, parameter, delay_ms, err) != OK)
+        if (add_window(f, d, found.aggregate, d->n_over ? d->over[i] : NULL, found.ring, found.value, found.parameter, delay_ms, err) != OK)
             return err->status;
     return OK;
 }

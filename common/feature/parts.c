@@ -172,6 +172,15 @@ static void first_add(struct past *p, const struct part_def *def, const struct e
         *f = (struct part_first){e->ms, e->v, 1};
 }
 
+/* Of equally late ones the one that was taken last. */
+static void latest_add(struct past *p, const struct part_def *def, const struct event *e)
+{
+    struct part_first *f = part_of(p, def);
+
+    if (!f->has || e->ms >= f->ms)
+        *f = (struct part_first){e->ms, e->v, 1};
+}
+
 double half_to(double x)
 {
     double whole = floor(x), y = (x - whole) * -0.69314718055994530942, term = 1, sum = 1;
@@ -211,4 +220,5 @@ const struct part_kind PART_SQUARES = FIXED("squares", part_squares, .takes_back
 const struct part_kind PART_LEAST = FIXED("least", part_best, .add = least_add);
 const struct part_kind PART_MOST = FIXED("most", part_best, .add = most_add);
 const struct part_kind PART_FIRST = FIXED("first", part_first, .add = first_add);
+const struct part_kind PART_LATEST = FIXED("latest", part_first, .add = latest_add);
 const struct part_kind PART_DECAYED = FIXED("decayed", part_decayed, .is_ordered = true, .add = decayed_add);

@@ -52,6 +52,7 @@ struct part_best {
     double v;
     uint64_t has;
 };
+/* The first event, or the latest. */
 struct part_first {
     int64_t ms;
     double v;
@@ -79,7 +80,7 @@ struct bucket {
     uint32_t id, n;
 };
 
-extern const struct part_kind PART_EVENTS, PART_SUM, PART_SQUARES, PART_MIN, PART_MAX, PART_LEAST, PART_MOST, PART_FIRST,
+extern const struct part_kind PART_EVENTS, PART_SUM, PART_SQUARES, PART_MIN, PART_MAX, PART_LEAST, PART_MOST, PART_FIRST, PART_LATEST,
     PART_DECAYED, PART_COUNTS, PART_DISTINCT, PART_BUCKETS;
 
 static inline void *part_of(const struct past *p, const struct part_def *def)

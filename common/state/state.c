@@ -21,6 +21,8 @@ struct state {
     size_t limit_bytes;
     struct entry *dirty_first, *dirty_last;
     uint32_t chunk_next; /* of the first dirty entry */
+    struct entry **ordered; /* by key, the first n_ordered of them; then those that were made since; NULL: nobody asked */
+    size_t n_ordered, n_listed, cap_listed;
 };
 
 struct state *state_new(size_t limit_bytes)
@@ -48,6 +50,7 @@ void state_free(struct state *s)
             free(s->slots[i].entry);
         }
     free(s->slots);
+    free(s->ordered);
     free(s);
 }
 
@@ -113,6 +116,18 @@ static enum status check_limit(const struct state *s, size_t more, struct error 
                    s->used_bytes + more, s->n_keys, s->limit_bytes);
 }
 
+static void list(struct state *s, struct entry *e)
+{
+    if (s->n_listed == s->cap_listed) {
+        size_t cap = s->cap_listed ? s->cap_listed * 2 : 64;
+
+        s->used_bytes += (cap - s->cap_listed) * sizeof(*s->ordered);
+        s->ordered = xrealloc(s->ordered, cap * sizeof(*s->ordered));
+        s->cap_listed = cap;
+    }
+    s->ordered[s->n_listed++] = e;
+}
+
 struct entry *state_get(struct state *s, struct view key, struct error *err)
 {
     return state_get_hashed(s, key, state_hash(s, key), err);
@@ -138,7 +153,52 @@ struct entry *state_get_hashed(struct state *s, struct view key, uint64_t hash, 
     *slot = (struct slot){hash, e};
     s->n_keys++;
     s->used_bytes += sizeof(*e) + key.n;
+    if (s->ordered)
+        list(s, e);
     return e;
+}
+
+/* ---- in order ---- */
+
+static int by_key(const void *a, const void *b)
+{
+    struct view x = (*(struct entry *const *)a)->key, y = (*(struct entry *const *)b)->key;
+    size_t n = x.n < y.n ? x.n : y.n;
+    int c = n ? memcmp(x.data, y.data, n) : 0;
+
+    return c ? c : (x.n > y.n) - (x.n < y.n);
+}
+
+/* What was sorted and what came since become one, from the end. */
+static void merge_since(struct state *s)
+{
+    size_t n_since = s->n_listed - s->n_ordered, i = s->n_ordered, k = n_since;
+    struct entry **since = xmalloc((n_since + 1) * sizeof(*since));
+
+    memcpy(since, s->ordered + s->n_ordered, n_since * sizeof(*since));
+    qsort(since, n_since, sizeof(*since), by_key);
+    while (k > 0) {
+        bool old = i > 0 && by_key(&s->ordered[i - 1], &since[k - 1]) > 0;
+        struct entry *last = old ? s->ordered[i - 1] : since[k - 1];
+
+        s->ordered[i + k - 1] = last;
+        i -= old;
+        k -= !old;
+    }
+    s->n_ordered = s->n_listed;
+    free(since);
+}
+
+struct entry *const *state_in_order(struct state *s, size_t *ret_n)
+{
+    if (s->ordered == NULL)
+        for (size_t i = 0; i < s->n_slots; i++)
+            if (s->slots[i].entry)
+                list(s, s->slots[i].entry);
+    if (s->n_ordered < s->n_listed)
+        merge_since(s);
+    *ret_n = s->n_listed;
+    return s->ordered;
 }
 
 enum status state_resize(struct state *s, struct entry *e, size_t n_bytes, struct error *err)

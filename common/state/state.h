@@ -51,6 +51,10 @@ struct entry *state_find_hashed(const struct state *s, struct view key, uint64_t
 struct entry *state_get_hashed(struct state *s, struct view key, uint64_t hash, struct error *err);
 enum status state_resize(struct state *s, struct entry *e, size_t n_bytes, struct error *err);
 
+/* All entries in the order of their keys' bytes, *ret_n of them; until the next key is made. The first call sorts all, a later one what
+ * came since. */
+struct entry *const *state_in_order(struct state *s, size_t *ret_n);
+
 /* value[offset, offset + n) was or will be changed in the work of commit number `commit`. */
 void state_dirty(struct state *s, struct entry *e, size_t offset, size_t n, int64_t commit);
 

@@ -114,9 +114,43 @@ static void over_the_limit_is_said_with_numbers(void **state)
     state_free(s);
 }
 
+static void entries_come_in_the_order_of_their_keys(void **state)
+{
+    struct state *s = state_new((size_t)1 << 30);
+    struct entry *const *all;
+    struct error err;
+    struct rand r;
+    size_t n = 0;
+
+    (void)state;
+    rand_seed(&r, 5);
+    assert_non_null(state_get(s, view_str("k"), &err));
+    for (int round = 0; round < 40; round++) {
+        for (uint64_t made = rand_below(&r, 30); made > 0; made--) {
+            uint8_t key[3];
+            size_t n_key = rand_below(&r, sizeof(key) + 1);
+
+            for (size_t i = 0; i < n_key; i++)
+                key[i] = (uint8_t)(rand_below(&r, 4) * 85);
+            assert_non_null(state_get(s, view_of(key, n_key), &err));
+        }
+        all = state_in_order(s, &n);
+        assert_int_equal(n, state_n_keys(s));
+        for (size_t i = 1; i < n; i++) {
+            struct view a = all[i - 1]->key, b = all[i]->key;
+            int c = memcmp(a.data, b.data, a.n < b.n ? a.n : b.n);
+
+            assert_true(c < 0 || (c == 0 && a.n < b.n));
+        }
+    }
+    assert_true(n > 50);
+    state_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(entries_come_in_the_order_of_their_keys),
         cmocka_unit_test(written_chunks_restore_the_same_bytes),
         cmocka_unit_test(over_the_limit_is_said_with_numbers),
     };
