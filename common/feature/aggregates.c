@@ -13,7 +13,7 @@ static const void *part(const struct asked *a, int i)
     return part_of(a->past, a->parts[i]);
 }
 
-static const struct row *last_row(const struct asked *a)
+const struct row *asked_last(const struct asked *a)
 {
     uint32_t row;
 
@@ -109,13 +109,13 @@ static double last(const struct asked *a)
 
     if (a->parts[0])
         return one(a);
-    row = last_row(a);
+    row = asked_last(a);
     return row ? row->v[a->value] : NAN;
 }
 
 static double since(const struct asked *a)
 {
-    const struct row *row = last_row(a);
+    const struct row *row = asked_last(a);
 
     return row ? (double)(a->as_of - row->ms) : NAN;
 }

@@ -61,6 +61,9 @@ struct aggregate {
     const char *cost;
 };
 
+/* The last event of the window; NULL: it has none. */
+const struct row *asked_last(const struct asked *a);
+
 extern const struct aggregate aggregates[];
 extern const size_t n_aggregates;
 

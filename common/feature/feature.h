@@ -7,6 +7,7 @@
  * Windows  (t-w-delay, t-delay], t the row's event time, the row itself included when delay is 0 unless it is `others`; the last N events, or
  *          those of a session, up to t-delay; all up to there. `over` gives one column per window, named <name>_<window>; an expression over
  *          such a family makes a family. How: docs/adr/0007.
+ * Joins    the fields, as they are, of the last event up to t-delay of another input: text is text.
  * Exact    values are rounded once to the column's declared scale (default 6 decimals) and summed as 128-bit
  *          integers: no order of arrival shows in any bit. Rows out of order are inserted in place.
  * Null     a null or absent value is not counted, summed or averaged; mean of nothing is null; an operation on
@@ -38,6 +39,10 @@ struct feature_def {
     const char *name;
     const char *expr;      /* an expression, or NULL */
     const char *aggregate; /* a name of the table in aggregates.c, or NULL */
+    const char *join;      /* the name of an input before the emitting one, or NULL: its latest event's fields, as columns <name>_<field> */
+    const char *const *fields;
+    size_t n_fields;
+    const char *within;    /* of a join: what is as old as this is not there; NULL: however old */
     const char *of;        /* an input's name (count, rate, since), or an expression over the columns of one input */
     const char *const *over; /* windows as written: "1d"; "last10": events; "gap30m": a session; "ever" */
     size_t n_over;

@@ -193,6 +193,10 @@ void features_set_fingerprint(struct features *f, const char *head, const struct
             bytes_printf(&text, " parameter %.17g", d->parameter);
         if (d->has_fill)
             bytes_printf(&text, " fill %.17g", d->fill);
+        if (d->join)
+            bytes_printf(&text, " join %s within %s fields", d->join, d->within ? d->within : "ever");
+        for (size_t k = 0; k < d->n_fields; k++)
+            bytes_printf(&text, " %s", d->fields[k]);
         bytes_printf(&text, "\n");
     }
     hash_bytes(view_of(text.data, text.n), digest);
@@ -208,12 +212,12 @@ static void list_asked(struct features *f)
             const struct made *m = &f->made[i];
             const struct ring_def *ring = &f->plan.rings[m->window.ring];
 
-            if (m->aggregate == NULL || m->others != others)
+            if ((m->aggregate == NULL && !m->is_join) || m->others != others)
                 continue;
             f->asked[others][f->n_asked[others]++] = (struct question){
                 .made = i, .ring = ring, .of = m, .delay_ms = ring->cursors[m->window.head].ms,
                 .parts = {m->parts[0] < 0 ? NULL : &ring->parts[m->parts[0]], m->parts[1] < 0 ? NULL : &ring->parts[m->parts[1]]},
-                .is_count = strcmp(m->aggregate->name, "count") == 0 && m->window.tail >= 0};
+                .is_count = !m->is_join && strcmp(m->aggregate->name, "count") == 0 && m->window.tail >= 0};
         }
     }
 }
@@ -242,7 +246,9 @@ enum status features_new(const struct feature_input *inputs, size_t n_inputs, si
             if (strcmp(defs[k].name, defs[i].name) == 0)
                 st = err_set(err, ERR_FATAL, "feature '%s' is defined twice", defs[i].name);
         if (st == OK)
-            st = defs[i].expr ? add_exprs(f, &defs[i], err) : features_add_aggregate(f, &defs[i], err);
+            st = defs[i].expr   ? add_exprs(f, &defs[i], err)
+                 : defs[i].join ? features_add_join(f, &defs[i], err)
+                                : features_add_aggregate(f, &defs[i], err);
         if (st == OK)
             st = check_names(f, before, err);
     }
@@ -296,6 +302,9 @@ bool features_needs(const struct features *f, size_t input, const char *col)
             return true;
         for (size_t v = 0; r->input == input && v < r->n_values; v++)
             if (expr_needs(r->values[v].expr, col))
+                return true;
+        for (size_t k = 0; r->input == input && k < r->n_fields; k++)
+            if (strcmp(r->fields[k].name, col) == 0)
                 return true;
     }
     return false;

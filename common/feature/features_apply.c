@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "feature/features_made.h"
+#include "feature/fields.h"
 
 /* So many rows ahead keys are looked up, that their memory is near when they are computed. */
 #define GROUP 16
@@ -14,7 +15,8 @@ struct run {
     const struct batch *in;
     struct col *out; /* of f->made, when they come out */
     struct col values[RINGS_MAX][VALUES_MAX], where[RINGS_MAX];
-    double v[RINGS_MAX][VALUES_MAX]; /* of the row in hand */
+    const struct col *fields[RINGS_MAX][FIELDS_MAX];
+    double v[RINGS_MAX][VALUES_MAX + 1]; /* of the row in hand; the last is the place of its fields */
     size_t input;
     bool emits;
 };
@@ -50,8 +52,27 @@ static bool row_values(struct run *run, size_t r, struct error *err)
                 err_set(err, ERR_RECORD, "range: '%s' is not finite, or too large to be summed exactly", def->values[k].text);
                 return false;
             }
+        if (def->input == run->input && def->n_fields && fields_bytes(def, run->fields[i], r) > FIELDS_BYTES_MAX) {
+            err_set(err, ERR_RECORD, "range: the fields that are joined have %zu bytes; %zu is the most",
+                    fields_bytes(def, run->fields[i], r), FIELDS_BYTES_MAX);
+            return false;
+        }
     }
     return true;
+}
+
+/* The field as the last event has it. */
+static void put_field(const struct run *run, const struct question *q, struct asked *a, int64_t event_ms, size_t r)
+{
+    struct col *col = &run->out[q->made];
+    const struct row *row;
+
+    a->ring = q->ring;
+    row = asked_last(a);
+    if (row == NULL || (q->of->within_ms && event_ms - q->delay_ms - row->ms >= q->of->within_ms))
+        col->null[r] = 1;
+    else
+        fields_get(a->rows, q->ring, (uint32_t)row->v[q->ring->n_values], (size_t)q->of->value, run->in->arena, col, r);
 }
 
 static void put_value(const struct run *run, const struct question *q, struct asked *a, int64_t event_ms, size_t r)
@@ -60,6 +81,10 @@ static void put_value(const struct run *run, const struct question *q, struct as
     struct col *col = &run->out[q->made];
     double v;
 
+    if (m->is_join) {
+        put_field(run, q, a, event_ms, r);
+        return;
+    }
     if (q->is_count) {
         col->i64[r] = (int64_t)(a->head.pos - a->tail.pos);
         return;
@@ -173,6 +198,7 @@ static bool takes(const struct run *run, size_t ring, size_t r)
 
 static bool put_event(struct run *run, struct moments m, int64_t event_ms, size_t r)
 {
+    uint32_t place = 0;
     bool put = false;
 
     for (size_t i = 0; i < run->f->plan.n_rings; i++) {
@@ -181,6 +207,9 @@ static bool put_event(struct run *run, struct moments m, int64_t event_ms, size_
         /* what no row can ask for any more */
         if (!takes(run, i, r) || (!def->keeps_all && m.floor != INT64_MIN && event_ms <= m.floor - def->horizon_ms))
             continue;
+        if (def->n_fields && (place = fields_put(&run->past, def, run->fields[i], r)) == 0)
+            break;
+        run->v[i][def->n_values] = place;
         ring_put(&run->past, def, m, event_ms, run->v[i]);
         put = true;
     }
@@ -247,6 +276,8 @@ static enum status begin_run(struct run *run, struct batch *in, struct error *er
                 return err->status;
         if (def->where && expr_eval(def->where, in, &run->where[i], err) != OK)
             return err->status;
+        for (size_t k = 0; k < def->n_fields; k++)
+            run->fields[i][k] = batch_col(in, def->fields[k].name);
     }
     for (size_t i = 0; run->emits && i < f->n_made; i++) {
         /* an input column that is a feature keeps its one place; its slot here has a name nobody asks for */

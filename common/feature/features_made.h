@@ -21,9 +21,11 @@ struct made {
     int value;
     bool others; /* without the event itself */
     double parameter;
+    bool is_join; /* or field `value` of the window's last event; */
+    int64_t within_ms; /* as old as this it is not there; 0: however old */
 };
 
-/* An aggregate as it is asked for each row, with all that is the same for every row. */
+/* An aggregate or join as it is asked for each row, with all that is the same for every row. */
 struct question {
     size_t made;
     const struct ring_def *ring;
@@ -64,5 +66,7 @@ enum status features_find_aggregate(struct features *f, const struct feature_def
 bool features_value(const struct value *value, const struct col *c, size_t r, double *ret);
 /* features_windows.c: a definition that is an aggregate, one column for each of its windows. */
 enum status features_add_aggregate(struct features *f, const struct feature_def *d, struct error *err);
+/* The same of a join, one column for each of its fields. */
+enum status features_add_join(struct features *f, const struct feature_def *d, struct error *err);
 
 #endif

@@ -1,4 +1,4 @@
-/* common/feature/features_windows.c: aggregates over windows become rings, cursors and parts (docs/adr/0007). */
+/* common/feature/features_windows.c: aggregates over windows, and joins, become rings, cursors and parts (docs/adr/0007). */
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
@@ -95,14 +95,15 @@ static enum status find_value(struct features *f, const struct feature_def *d, c
     return err_wrap(err, "feature '%s'", d->name);
 }
 
-static enum status find_topic(struct features *f, const struct feature_def *d, size_t *ret_input, struct error *err)
+static enum status find_topic(struct features *f, const struct feature_def *d, const char *what, const char *name, size_t *ret_input,
+                              struct error *err)
 {
     for (size_t i = 0; i < f->n_inputs; i++)
-        if (strcmp(f->inputs[i].name, d->of) == 0) {
+        if (strcmp(f->inputs[i].name, name) == 0) {
             *ret_input = i;
             return OK;
         }
-    return err_set(err, ERR_FATAL, "feature '%s': %s needs a topic that the stage reads, got '%s'", d->name, d->aggregate, d->of);
+    return err_set(err, ERR_FATAL, "feature '%s': %s needs a topic that the stage reads, got '%s'", d->name, what, name);
 }
 
 static enum status find_ring(struct features *f, const struct feature_def *d, size_t input, int *ret_ring, struct error *err)
@@ -235,7 +236,7 @@ enum status features_find_aggregate(struct features *f, const struct feature_def
     if (a == NULL)
         return unknown(d, err);
     *ret = (struct found_aggregate){.aggregate = a, .ring = -1, .value = -1};
-    if ((a->takes == TAKES_TOPIC ? find_topic(f, d, &input, err) : find_value(f, d, a, &input, &e, &is_text, err)) != OK)
+    if ((a->takes == TAKES_TOPIC ? find_topic(f, d, d->aggregate, d->of, &input, err) : find_value(f, d, a, &input, &e, &is_text, err)) != OK)
         return err->status;
     if (find_ring(f, d, input, &ret->ring, err) != OK || check_parameter(d, a, &ret->parameter, err) != OK) {
         expr_free(e);
@@ -266,6 +267,73 @@ enum status features_add_aggregate(struct features *f, const struct feature_def 
                        d->aggregate);
     for (size_t i = 0; i < (d->n_over ? d->n_over : 1); i++)
         if (add_window(f, d, found.aggregate, d->n_over ? d->over[i] : NULL, found.ring, found.value, found.parameter, delay_ms, err) != OK)
+            return err->status;
+    return OK;
+}
+
+/* Of equal times the input before comes first: so the table stands before what it is joined to, whose record then finds it. */
+static enum status find_table(struct features *f, const struct feature_def *d, size_t *ret_input, struct error *err)
+{
+    if (find_topic(f, d, "join", d->join, ret_input, err) != OK)
+        return err->status;
+    if (*ret_input == f->emit)
+        return err_set(err, ERR_FATAL, "feature '%s': join needs another topic than '%s', which comes out; previous is of its own past", d->name,
+                       d->join);
+    if (*ret_input > f->emit)
+        return err_set(err, ERR_FATAL, "feature '%s': join needs '%s' before '%s' in \"from\": of equal times the first comes first", d->name,
+                       d->join, f->inputs[f->emit].name);
+    return OK;
+}
+
+static enum status add_field(struct features *f, const struct feature_def *d, const struct feature_input *from, const char *name,
+                             const struct made *like, struct error *err)
+{
+    const char *near = expr_nearest(name, from->cols, from->n_cols);
+    const struct feature_col *col = NULL;
+    struct made *m;
+    int field;
+
+    for (size_t i = 0; i < from->n_cols && col == NULL; i++)
+        if (strcmp(from->cols[i].name, name) == 0)
+            col = &from->cols[i];
+    if (col == NULL)
+        return err_set(err, ERR_FATAL, "feature '%s': '%s' has no field '%s' of one value%s%s%s", d->name, from->name, name,
+                       near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    field = plan_field(&f->plan, like->window.ring, col);
+    if (field < 0)
+        return err_set(err, ERR_FATAL, "feature '%s': more than %d different fields of one topic", d->name, FIELDS_MAX);
+    m = features_add_made(f, d->name, name, col->type);
+    m->over = NULL; /* no window: its name alone stands for no family */
+    m->col.is_time = col->is_time;
+    m->col.scale = col->scale;
+    f->cols[f->n_made - 1] = m->col;
+    m->is_join = true;
+    m->window = like->window;
+    m->within_ms = like->within_ms;
+    m->value = field;
+    m->parts[0] = m->parts[1] = -1;
+    return OK;
+}
+
+enum status features_add_join(struct features *f, const struct feature_def *d, struct error *err)
+{
+    const struct span latest = {WINDOW_LAST, 0, 1};
+    struct made like = {.within_ms = 0};
+    int64_t delay_ms = 0;
+    size_t input = 0;
+    int ring = -1;
+
+    if (find_table(f, d, &input, err) != OK || find_ring(f, d, input, &ring, err) != OK)
+        return err->status;
+    if (d->delay && !parse_duration(d->delay, &delay_ms))
+        return err_set(err, ERR_FATAL, "feature '%s': delay '%s' is no duration; examples: 7d, 12h, 30s", d->name, d->delay);
+    if (d->within && (!parse_duration(d->within, &like.within_ms) || like.within_ms == 0))
+        return err_set(err, ERR_FATAL, "feature '%s': within '%s' is no duration; examples: 30d, 12h, 30s", d->name, d->within);
+    if (!make_window(&f->plan, ring, &latest, delay_ms, &like.window))
+        return err_set(err, ERR_FATAL, "feature '%s': more than %d different ends of windows over one input and condition", d->name,
+                       CURSORS_MAX - 1);
+    for (size_t i = 0; i < d->n_fields; i++)
+        if (add_field(f, d, &f->inputs[input], d->fields[i], &like, err) != OK)
             return err->status;
     return OK;
 }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "feature/fields.h"
 #include "feature/parts.h"
 #include "feature/ring.h"
 
@@ -54,6 +55,7 @@ int plan_cursor(struct plan *p, int ring, struct cursor_def c)
         return -1;
     if (c.kind == CURSOR_TIME && c.ms > r->horizon_ms)
         r->horizon_ms = c.ms;
+    r->keeps_all = r->keeps_all || c.kind == CURSOR_LAST;
     r->cursors[r->n_cursors] = c;
     return (int)r->n_cursors++;
 }
@@ -74,6 +76,19 @@ int plan_part(struct plan *p, int ring, struct part_def part)
     r->keeps_all = r->keeps_all || part.tail < 0;
     r->parts[r->n_parts] = part;
     return (int)r->n_parts++;
+}
+
+int plan_field(struct plan *p, int ring, const struct feature_col *col)
+{
+    struct ring_def *r = &p->rings[ring];
+
+    for (size_t i = 0; i < r->n_fields; i++)
+        if (strcmp(r->fields[i].name, col->name) == 0)
+            return (int)i;
+    if (r->n_fields == FIELDS_MAX)
+        return -1;
+    r->fields[r->n_fields] = *col;
+    return (int)r->n_fields++;
 }
 
 /* Cursors by time, shorter offsets first, then those that follow them. */
@@ -127,7 +142,7 @@ static void size_rows(struct plan *p)
     for (size_t i = 0; i < p->n_rings; i++) {
         struct ring_def *r = &p->rings[i];
 
-        r->row_words = 1 + (uint32_t)r->n_values;
+        r->row_words = 1 + (uint32_t)r->n_values + (r->n_fields ? 1 : 0);
         while (p->page_bytes < sizeof(struct page) + 7 * r->row_words * 8)
             p->page_bytes *= 2;
     }
@@ -141,10 +156,13 @@ void plan_layout(struct plan *p, struct arena *arena)
     uint32_t at;
 
     p->n_orders = 1;
-    for (size_t i = 0; i < p->n_rings; i++)
+    for (size_t i = 0; i < p->n_rings; i++) {
+        if (p->rings[i].n_fields && p->n_orders < FIELDS_ORDERS)
+            p->n_orders = FIELDS_ORDERS;
         for (size_t k = 0; k < p->rings[i].n_parts; k++)
             if (p->rings[i].parts[k].kind->has_runs)
                 p->n_orders = ORDERS_MAX;
+    }
     at = (uint32_t)((sizeof(*head) + p->n_orders * sizeof(head->free[0]) + 7) / 8 * 8);
     for (size_t i = 0; i < p->n_rings; i++) {
         struct ring_def *r = &p->rings[i];

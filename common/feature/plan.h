@@ -10,6 +10,7 @@
 #define CURSORS_MAX 32 /* of one ring */
 #define PARTS_MAX 96   /* of one ring */
 #define ORDERS_MAX 20
+#define FIELDS_MAX 32 /* that joins take from one input and condition */
 
 enum cursor_kind {
     CURSOR_TIME, /* passes events with time <= as_of - ms */
@@ -62,7 +63,9 @@ struct ring_def {
     size_t n_by_time;
     struct part_def parts[PARTS_MAX];
     size_t n_parts;
-    bool keeps_all;    /* a part since ever takes in also what no window can ask for */
+    struct feature_col fields[FIELDS_MAX]; /* that joins take: their place stands in a row behind its values (fields.h) */
+    size_t n_fields;
+    bool keeps_all;    /* a part since ever takes in also what no window can ask for, and one of the last n may be as old as it likes */
     int64_t horizon_ms; /* the largest offset of a cursor by time */
     uint32_t row_words, rows_per_page;
     uint32_t at, cursors_at; /* bytes from the value's beginning */
@@ -81,6 +84,7 @@ int plan_ring(struct plan *p, size_t input, struct expr *where, const char *wher
 int plan_value(struct plan *p, int ring, struct expr *e, const char *text, double factor, bool is_text);
 int plan_cursor(struct plan *p, int ring, struct cursor_def c);
 int plan_part(struct plan *p, int ring, struct part_def part);
+int plan_field(struct plan *p, int ring, const struct feature_col *col);
 /* Once all are there. */
 void plan_layout(struct plan *p, struct arena *arena);
 

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "feature/fields.h"
 #include "feature/parts.h"
 
 static int64_t minus(int64_t a, int64_t b)
@@ -195,7 +196,7 @@ static struct spot insert(struct past *p, const struct ring_def *def, int64_t ms
     }
     row = row_of(p, s.row);
     row->ms = ms;
-    for (size_t i = 0; i < def->n_values; i++)
+    for (size_t i = 0; i + 1 < def->row_words; i++)
         row->v[i] = v[i];
     past_dirty(p, s.row, bytes);
     return s;
@@ -292,8 +293,30 @@ void ring_put(struct past *p, const struct ring_def *def, struct moments m, int6
     }
 }
 
+/* The fields of rows behind all cursors, whose page may stay for a while. */
+static void give_fields(struct past *p, const struct ring_def *def)
+{
+    const struct ring *r = ring_of(p, def);
+    uint32_t n = r->end_pos - r->first_pos, row = n ? r->first + 1 : 0;
+
+    for (size_t c = 0; c < def->n_cursors; c++)
+        if (cursor_of(p, def, (int)c)->pos - r->first_pos < n)
+            n = cursor_of(p, def, (int)c)->pos - r->first_pos;
+    for (; n > 0; n--, row = ring_next(p, def, row)) {
+        double *place = &row_of(p, row)->v[def->n_values];
+
+        if (*place == 0)
+            continue;
+        fields_give(p, (uint32_t)*place);
+        *place = 0;
+        past_dirty(p, row, def->row_words * 8);
+    }
+}
+
 void ring_trim(struct past *p, const struct ring_def *def)
 {
+    if (def->n_fields)
+        give_fields(p, def);
     for (;;) {
         struct ring *r = ring_of(p, def);
         uint32_t page = r->first;

@@ -3,6 +3,7 @@
  * ring: the events of one key and ring in (time, order of taking) order, and the cursors that pass over them.
  *
  * Shape    pages of rows, linked both ways: a row is its time and a number for each value (NaN: null).
+ *          Where joins take fields (fields.h), the number behind the values is their place.
  *          A position counts the ring's events from its beginning, modulo 2^32; pages hold [first_pos, end_pos).
  * Late     ring_put inserts in place; cursors beyond that place have passed the event, and parts take it in.
  * Source   docs/adr/0007; test/unit/test_window.c and test_aggregates.c have the slow oracle.
@@ -87,7 +88,7 @@ static inline uint32_t ring_next(const struct past *p, const struct ring_def *de
 bool ring_seek(struct past *p, const struct ring_def *def, struct moments m);
 /* Asks for the memory that a row of this time will look at. */
 void ring_expect(const uint8_t *value, const struct ring_def *def, int64_t as_of);
-/* Puts an event in. v: the ring's values. */
+/* Puts an event in. v: the ring's values, and behind them the place of its fields where it has some. */
 void ring_put(struct past *p, const struct ring_def *def, struct moments m, int64_t ms, const double *v);
 /* Drops the pages that lie behind all cursors. */
 void ring_trim(struct past *p, const struct ring_def *def);

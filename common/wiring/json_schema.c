@@ -46,7 +46,8 @@ static const struct {
     {&keys_file, "stages", OBJECT(NAME, DEFINED("stage"))},
     {&keys_workers[1], "features",
      OBJECT(IDENTIFIER NOT("lineage"),
-            "\"if\":{\"type\":\"object\"},\"then\":{" DEFINED("aggregate") "},\"else\":{" TEXT "}")},
+            "\"if\":{\"type\":\"object\"},\"then\":{\"if\":{\"anyOf\":[{\"required\":[\"join\"]},{\"required\":[\"fields\"]}]},"
+            "\"then\":{" DEFINED("join") "},\"else\":{" DEFINED("aggregate") "}},\"else\":{" TEXT "}")},
     {&keys_workers[2], "from", NAMES(",\"maxItems\":1")},
     {&keys_workers[2], "label", DEFINED("label")},
     {&keys_workers[2], "model", NAME},
@@ -219,6 +220,9 @@ static void put_defs(struct bytes *out)
     bytes_printf(out, "},");
     put_stages(out);
     put_aggregate(out);
+    bytes_printf(out, "\"join\":{");
+    put_keys(out, &keys_join, NULL);
+    bytes_printf(out, "},");
     put_xgboost(out);
     bytes_printf(out, "\"label\":{");
     put_keys(out, &keys_label, NULL);

@@ -32,10 +32,10 @@ static const struct key_def ingest_keys[] = {
 };
 static const struct key_def preprocess_keys[] = {
     {"from", "topic or list, required", "Its inputs, in order. Several must have equal partition counts and the same text as key."},
-    {"emit_on", "topic", "The input whose records come out with features; the others feed state only. Required with several inputs."},
+    {"emit_on", "topic", "The input whose records come out with features; the others feed state, or are joined. Required with several inputs."},
     {"to", "topic or list, required", "Its outputs."},
     {"drift", "1m to 366d", "How far ahead of the stage's slowest task, in event time, another may run; it pauses there. Bounds what readers hold back. Default: `1d`."},
-    {"features", "object, required", "Features by name: a text is an expression, an object an aggregate (below)."},
+    {"features", "object, required", "Features by name: a text is an expression, an object an aggregate or a join (below)."},
 };
 static const struct key_def train_keys[] = {
     {"from", "topic, required", "Feature rows."},
@@ -44,7 +44,7 @@ static const struct key_def train_keys[] = {
     {"every", "duration, required", "A boundary of the schedule, in event time."},
     {"window", "duration, required", "How much is trained on: the rows of this span before the holdout."},
     {"holdout", "duration", "The last part of the rows whose labels are due, kept for the metrics. Default: `0s`, none."},
-    {"features", "name or list", "The model's columns, in order. A family stands for its windows. Default: all features of the preprocess stages before it."},
+    {"features", "name or list", "The model's columns, in order. A family stands for its windows. Default: all features of the preprocess stages before it that are no text."},
     {"xgboost", "object, required", "XGBoost's parameters, and `rounds` (default 100). `objective`, `tree_method`, `base_score` and `seed` must be said: equal inputs, equal model. `nthread` (default 1) is a setting of the model too: it decides in which order gradients are summed."},
     {"model.lag", "duration", "A new champion holds from boundary + this, in event time. Default: `1h`."},
 };
@@ -87,6 +87,14 @@ static const struct key_def feature_keys[] = {
     {"delay", "duration", "Moves the windows' end back: (t - w - delay, t - delay]. Default: none."},
 };
 
+static const struct key_def join_keys[] = {
+    {"join", "topic, required", "The table: an input that stands before the emitting one in `from`. The event gets the latest record of its key up to its own time."},
+    {"fields", "name or list, required", "Fields of that topic, each of one value, together at most 16 KiB of a record: the columns `<name>_<field>`, of their types; null without a record."},
+    {"where", "condition", "Over the fields of that topic: other records are not there. Null is not true. Default: all."},
+    {"delay", "0s to 3660d", "Only what was there this long before the event. Default: `0s`."},
+    {"within", "1ms to 3660d", "A record that is as old as this, or older, is not there; with a delay, as of then. Default: however old."},
+};
+
 static const struct key_def tests_keys[] = {
     {"cases", "list, required", "Cases (below); each is run for itself, with no state but what its own events make."},
 };
@@ -116,6 +124,7 @@ const struct key_table keys_workers[5] = {
     TABLE("A stage of `alert`", "alert", alert_keys),
 };
 const struct key_table keys_feature = TABLE("An aggregate's window", NULL, feature_keys);
+const struct key_table keys_join = TABLE("A join in `features`", NULL, join_keys);
 const struct key_table keys_label = TABLE("`label` of `train`", NULL, label_keys);
 const struct key_table keys_explain = TABLE("`explain` of `score`", NULL, explain_keys);
 const struct key_table keys_rule = TABLE("A rule of `alert`", NULL, rule_keys);
@@ -192,7 +201,7 @@ void cases_reference(struct bytes *out)
 void pipeline_reference(struct bytes *out)
 {
     static const struct key_table *const before[] = {&keys_file, &keys_topic, &keys_stage};
-    const struct key_table *const after[] = {keys_aggregates(), &keys_feature, &keys_label, &keys_explain, &keys_rule};
+    const struct key_table *const after[] = {keys_aggregates(), &keys_feature, &keys_join, &keys_label, &keys_explain, &keys_rule};
     const struct key_table *tables[ARRAY_LEN(before) + ARRAY_LEN(keys_workers) + ARRAY_LEN(after)];
     size_t n = 0;
 

@@ -3,7 +3,6 @@
 #include "wiring/load.h"
 
 #define DAY_MS ((int64_t)86400000)
-#define SPAN_MS_MAX (3660 * DAY_MS)
 
 /* What a fit may be told. Devices and verbosity are the worker's: they must not change a model. */
 const char *const xgboost_known[] = {
@@ -177,7 +176,7 @@ static void choose_features(struct loader *l, struct stage_def *s, struct at at,
     for (size_t i = 0; i < c->n; i++) {
         if (i == 0 || strcmp(c->families[i], c->families[i - 1]) != 0)
             known[n_known++] = c->families[i];
-        if (!chosen)
+        if (!chosen && c->types[i] <= COL_DOUBLE)
             use_column(s, c, i);
     }
     for (size_t k = 0; k < n_names; k++) {

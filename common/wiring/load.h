@@ -13,6 +13,7 @@
 #include "wiring/pipeline.h"
 
 #define SCHEMAS_MAX 256
+#define SPAN_MS_MAX ((int64_t)3660 * 86400000)
 
 struct topic_more {
     const json_t *json;
@@ -96,7 +97,7 @@ struct key_table {
     const struct key_def *keys;
     size_t n;
 };
-extern const struct key_table keys_file, keys_topic, keys_stage, keys_label, keys_explain, keys_rule, keys_feature;
+extern const struct key_table keys_file, keys_topic, keys_stage, keys_label, keys_explain, keys_rule, keys_feature, keys_join;
 extern const struct key_table keys_tests, keys_case, keys_dead; /* of a file of tests (cases.c) */
 extern const struct key_table keys_workers[5];
 

@@ -79,6 +79,38 @@ static bool read_aggregate(struct loader *l, struct at at, struct feature_def *d
     return good;
 }
 
+/* The latest record of another input. What its fields are is features_new's to find. */
+static bool read_join(struct loader *l, const struct stage_def *s, struct at at, struct feature_def *def)
+{
+    size_t n_faults = l->faults->n, n = 0;
+    const char **names = arena_alloc(l->arena, (s->n_from + 1) * sizeof(*names)), **fields;
+    bool is_input = false;
+
+    check_keys(l, at, "a join", &keys_join, NULL);
+    def->join = read_string(l, at, "join", /* required= */ true);
+    for (size_t i = 0; i < s->n_from; i++) {
+        names[n++] = l->p->topics[s->from[i]].name;
+        is_input = is_input || (def->join && strcmp(names[n - 1], def->join) == 0);
+    }
+    if (def->join && n > 0 && !is_input)
+        fault(l, path_key(l, at.path, "join"), "expected one of the stage's inputs, got '%.48s'%s", def->join, hint(l, def->join, names, n));
+    if (read_names(l, at, "fields", /* required= */ true, &fields, &def->n_fields))
+        def->fields = fields;
+    def->where = read_string(l, at, "where", /* required= */ false);
+    read_duration(l, at, "delay", 0, 0, SPAN_MS_MAX);
+    read_duration(l, at, "within", 1, 1, SPAN_MS_MAX);
+    if (l->faults->n != n_faults)
+        return false;
+    def->delay = read_string(l, at, "delay", /* required= */ false);
+    def->within = read_string(l, at, "within", /* required= */ false);
+    return true;
+}
+
+static bool is_join(const json_t *json)
+{
+    return json_object_get(json, "join") || json_object_get(json, "fields");
+}
+
 static bool read_features(struct loader *l, struct stage_def *s, struct at at)
 {
     const json_t *features = read_object(l, at, "features");
@@ -102,9 +134,9 @@ static bool read_features(struct loader *l, struct stage_def *s, struct at at)
         if (json_is_string(json) && json_string_length(json) > 0) {
             def->expr = arena_strdup(l->arena, json_string_value(json));
         } else if (json_is_object(json)) {
-            good = read_aggregate(l, here, def) && good;
+            good = (is_join(json) ? read_join(l, s, here, def) : read_aggregate(l, here, def)) && good;
         } else {
-            fault_got(l, here.path, "an expression or an aggregate", json);
+            fault_got(l, here.path, "an expression, an aggregate or a join", json);
             good = false;
         }
     }

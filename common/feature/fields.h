@@ -1,0 +1,25 @@
+/* common/feature/fields.h */
+/*
+ * fields: what joins keep of an event: columns with their types, packed in one run of a past.
+ *
+ * Shape    struct packed, a word for each of the ring's fields, then the texts' bytes. The row has the run's place.
+ * Bounds   FIELDS_BYTES_MAX for all of an event: what is more is refused before it is put.
+ * Owner    the past; ring_trim gives back what no cursor can come back to. fields_get copies texts into the arena.
+ */
+#ifndef FEATURE_FIELDS_H
+#define FEATURE_FIELDS_H
+
+#include "feature/past.h"
+
+#define FIELDS_BYTES_MAX ((size_t)16 * 1024)
+#define FIELDS_ORDERS 8 /* of runs, the least of which has 128 bytes */
+
+/* What row r takes. cols: of the ring's fields, in their order. */
+size_t fields_bytes(const struct ring_def *def, const struct col *const *cols, size_t r);
+/* The place; 0, and the past says why, where there is no room. */
+uint32_t fields_put(struct past *p, const struct ring_def *def, const struct col *const *cols, size_t r);
+void fields_give(struct past *p, uint32_t place);
+/* Into row r of a column that is cleared. */
+void fields_get(const struct past *p, const struct ring_def *def, uint32_t place, size_t field, struct arena *arena, struct col *col, size_t r);
+
+#endif
