@@ -16,6 +16,8 @@ enum mutant {
     M_GENERATION_NOW,     /* a commit takes the group's generation of this moment */
     M_GENERATION_NONE,    /* and is not tried without one */
     M_PRODUCER_RENEWED,   /* after an end that may still be on its way the producer is a new one */
+    M_CONSUMER_RENEWED,   /* so is a consumer that was given up, while its place in the group is ours */
+    M_CAUSE_ASKED,        /* why offsets could not be sent is asked again when the transaction failed meanwhile */
     M_OUTCOME_LEARNED,    /* an outcome that is not known is read from the offsets */
     M_OFFSETS_TOGETHER,   /* offsets are committed with the outputs */
     M_POSITION,           /* at a partition's end the position is committed, not the last record's + 1 */

@@ -386,7 +386,8 @@ static void tell(struct log_kafka *k, struct log_assignment *ret)
 static enum status judge_fault(struct log_kafka *k, struct error *err)
 {
     *err = k->fault;
-    if (rd_kafka_fatal_error(k->consumer, NULL, 0) != RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID || slot_is_ours(k, err) != OK)
+    if (rd_kafka_fatal_error(k->consumer, NULL, 0) != RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID || !SAFE(M_CONSUMER_RENEWED) ||
+        slot_is_ours(k, err) != OK)
         return err->status;
     log_warn("consumer_renewed", "id=%s reason=\"%s\"", k->id, k->fault.text);
     forget_assignment(k);

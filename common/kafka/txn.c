@@ -235,7 +235,7 @@ static rd_kafka_error_t *send_offsets(struct txn *t, const rd_kafka_topic_partit
     while ((e = rd_kafka_send_offsets_to_transaction(t->p.client, offsets, group, PRODUCER_CALL_MS)) != NULL &&
            rd_kafka_error_is_retriable(e) && !rd_kafka_error_txn_requires_abort(e) && clock_mono_ms() < deadline)
         rd_kafka_error_destroy(e);
-    if (e != NULL && rd_kafka_error_code(e) == RD_KAFKA_RESP_ERR__STATE) { /* it failed meanwhile: the same again says of what */
+    if (e != NULL && rd_kafka_error_code(e) == RD_KAFKA_RESP_ERR__STATE && SAFE(M_CAUSE_ASKED)) { /* it failed meanwhile: the same again says of what */
         rd_kafka_error_destroy(e);
         e = rd_kafka_send_offsets_to_transaction(t->p.client, offsets, group, PRODUCER_CALL_MS);
     }

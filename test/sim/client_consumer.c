@@ -27,6 +27,16 @@ static void revoke(rd_kafka_t *rk, bool lost)
     client_op(rk, OP_REVOKE, RD_KAFKA_RESP_ERR_NO_ERROR);
 }
 
+/* Its session is over by its own clock: it forgets what the group calls it, and joins again once the application has given back.
+ * A heartbeat before that comes from nobody under its name. */
+void client_forget(rd_kafka_t *rk)
+{
+    if (!rk->has_assignment || rk->membership == GIVEN_UP)
+        return;
+    rk->member_id = 0;
+    revoke(rk, /* lost= */ true);
+}
+
 /* What a heartbeat's or a sync's error means. */
 static void judge(rd_kafka_t *rk, rd_kafka_resp_err_t code)
 {

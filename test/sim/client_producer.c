@@ -321,8 +321,9 @@ rd_kafka_error_t *rd_kafka_send_offsets_to_transaction(rd_kafka_t *rk, const rd_
     struct offsets *offsets = xcalloc(1, sizeof(*offsets));
     struct request r = {.handle = handle_offsets, .pid = rk->pid, .epoch = rk->epoch, .offsets = offsets};
     rd_kafka_resp_err_t code;
+    enum { LATER, BEFORE, MEANWHILE } sent = (int)jitter_below(3); /* what waits in the queue: librdkafka's thread does it */
 
-    if (rk->phase == PHASE_IN && jitter_below(2)) /* librdkafka's thread may be quicker than this call */
+    if (rk->phase == PHASE_IN && sent == BEFORE)
         send_queue(rk);
     if (rk->phase != PHASE_IN)
         return refused(rk);
@@ -340,6 +341,10 @@ rd_kafka_error_t *rd_kafka_send_offsets_to_transaction(rd_kafka_t *rk, const rd_
     code = client_rpc(rk, STEP_OFFSETS, &r, timeout_ms);
     rk->asked |= code == RD_KAFKA_RESP_ERR_NO_ERROR;
     rk->bump |= code == RD_KAFKA_RESP_ERR__TIMED_OUT;
+    if (sent == MEANWHILE)
+        send_queue(rk);
+    if (sent == MEANWHILE && rk->phase != PHASE_IN) /* it says no more than that */
+        return client_error(RD_KAFKA_RESP_ERR__STATE, false, false, false, NULL);
     return judge(rk, code);
 }
 

@@ -65,7 +65,7 @@ static void *share(size_t n)
 /* The quiet run of each world: what all others are compared with, and itself with the oracle. */
 static bool learn(void)
 {
-    for (int w = 0; w < world_n(); w++) {
+    for (int w = 0; w < WORLDS; w++) {
         struct schedule quiet = {.world = w, .slots = {1, 1, 1}, .changelog_bytes = (int)CHANGELOG_BYTES};
 
         if (run(&quiet, true))
@@ -76,9 +76,9 @@ static bool learn(void)
         }
         for (int i = 0; i < STAGES_MAX; i++)
             for (int k = 0; k < N_STEPS; k++)
-                quiet_counts[i][k] += sim.counts[i][k] / world_n();
+                quiet_counts[i][k] += sim.counts[i][k] / WORLDS;
     }
-    printf("ok quiet runs of %d worlds, as the oracle says\n", world_n());
+    printf("ok quiet runs of %d worlds, as the oracle says\n", WORLDS);
     return true;
 }
 

@@ -151,7 +151,7 @@ static bool check_customer(size_t i)
 static bool check_score(const struct event *e, double n_2h, double frauds_30d, double sum_30d)
 {
     const double row[TRAINER_FEATURES] = {e->n_1h, e->sum_1h, e->mean_6h, n_2h, frauds_30d, sum_30d};
-    int32_t version = world_version_at(e->ts);
+    int32_t version = records_version_at(e->ts);
 
     return expect(e, "sim.scores", "score", version ? trainer_predict(version, row) : (double)NAN) &&
            expect(e, "sim.scores", "lineage.model.version", version ? (double)version : (double)NAN) &&
@@ -195,7 +195,7 @@ void oracle_check(void)
     first_at = n_events ? events[0].at : 0;
     for (size_t i = 0; i < n_events; i++)
         first_at = !events[i].label && events[i].at < first_at ? events[i].at : first_at;
-    if (!world_begins_at(first_at))
+    if (!records_begin_at(first_at))
         fail("the trainer's first boundary does not lie behind the first record's `at`, %" PRId64, first_at);
     qsort(events, n_events, sizeof(events[0]), in_order);
     for (size_t i = 0; i < n_events && ok; i++)

@@ -168,7 +168,8 @@ static void run_stage(void)
     struct stage *s = i->s;
 
     i->status = stage_start(s, &i->err);
-    if (i->status == OK)
+    i->started = i->status == OK;
+    if (i->started)
         i->status = loop_run(s, &i->err);
     story("ends: %s", i->status == OK ? "as asked" : i->err.text);
     if (s->log) {
@@ -178,6 +179,7 @@ static void run_stage(void)
     if (s->worker->close && s->ctx)
         s->worker->close(s->ctx);
     i->life = LIFE_ENDED;
+    i->ended_us = sim.now_us;
     world_ended(i);
     _longjmp(world, 1);
 }
@@ -206,7 +208,7 @@ struct instance *sched_start(struct stage *s, int stage, int slot)
     assert(n_instances < INSTANCES_MAX);
     if (stacks[n_instances] == NULL)
         stacks[n_instances] = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    *i = (struct instance){.life = LIFE_RUNS, .stage = stage, .slot = slot, .s = s, .wake_us = sim.now_us};
+    *i = (struct instance){.life = LIFE_RUNS, .stage = stage, .slot = slot, .s = s, .began_us = sim.now_us, .wake_us = sim.now_us};
     snprintf(i->name, sizeof(i->name), "%.12s/%d#%zu", world_stage_name(stage), slot, n_instances);
     getcontext(&i->context);
     i->context.uc_stack.ss_sp = stacks[n_instances];
@@ -228,6 +230,7 @@ void sched_kill(struct instance *i)
 {
     story("%s is killed", i->name);
     i->life = LIFE_ENDED;
+    i->ended_us = sim.now_us;
     i->clients = NULL;
 }
 
@@ -366,15 +369,20 @@ static bool strike_broker(struct instance *me, enum fault fault, int how)
 {
     static const int64_t away_us[] = {300000, 2000000, 7000000, 35000000};
     struct broker *b = sim.broker;
-    struct rd_kafka_s *rk = client_of(me, fault != FAULT_KICK);
-    int txn = rk && fault != FAULT_KICK ? broker_txn(b, client_txn_id(rk)) : -1;
+    bool txn_side = fault != FAULT_KICK && fault != FAULT_SESSION;
+    struct rd_kafka_s *rk = client_of(me, txn_side);
+    int txn = rk && txn_side ? broker_txn(b, client_txn_id(rk)) : -1;
 
     if (fault == FAULT_KICK && rk) {
         group_kick(b, client_group(rk), client_group_instance(rk));
         if (how > 1)
             client_beat(rk); /* it hears of it at once */
     }
-    else if (fault == FAULT_TXN_TIMEOUT && txn >= 0)
+    else if (fault == FAULT_SESSION && rk) {
+        client_forget(rk);
+        if (how > 1)
+            client_beat(rk);
+    } else if (fault == FAULT_TXN_TIMEOUT && txn >= 0)
         broker_time_out(b, txn);
     else if (fault == FAULT_FENCE && txn >= 0) {
         int pid, epoch;
@@ -424,7 +432,7 @@ static enum fault strike(struct instance *me, enum step step, enum fault fault, 
         world_struck(me, FAULT_JOIN, how);
         next_timer_us = sim.now_us;
         return FAULT_NONE;
-    case FAULT_KICK: case FAULT_FENCE: case FAULT_TXN_TIMEOUT: case FAULT_COMPACT: case FAULT_AWAY: case FAULT_DOWN:
+    case FAULT_KICK: case FAULT_SESSION: case FAULT_FENCE: case FAULT_TXN_TIMEOUT: case FAULT_COMPACT: case FAULT_AWAY: case FAULT_DOWN:
         (void)strike_broker(me, fault, how);
         next_timer_us = sim.now_us;
         return fault >= FAULT_AWAY && how == 3 && schedule_cannot(step, FAULT_LOST_ANSWER) == NULL ? FAULT_LOST_ANSWER : FAULT_NONE;

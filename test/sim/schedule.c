@@ -8,7 +8,7 @@
 const char *const step_names[N_STEPS] = {"ask",  "ends", "init",    "committed", "assign", "take", "read", "follow", "swap",
                                          "put",  "send", "offsets", "commit",    "abort",  "nap",  "close"};
 const char *const fault_names[N_FAULTS] = {"none",  "kill",    "kill_after",   "stop",        "zombie", "leave", "join",
-                                           "kick",  "fence",   "txn_timeout",  "compact",     "away",   "down", "lost_request",
+                                           "kick", "session", "fence",   "txn_timeout",  "compact",     "away",   "down", "lost_request",
                                            "lost_answer", "late", "slow", "timeout", "retriable", "abortable", "markers"};
 
 static bool is_request(enum step step)
@@ -52,14 +52,17 @@ static void draw_item(struct rand *r, const bool *on, int counts[STAGES_MAX][N_S
 {
     do {
         it->fault = (enum fault)(1 + rand_below(r, N_FAULTS - 1));
-        it->step = (enum step)rand_below(r, N_STEPS);
+        it->step = rand_below(r, 12) == 0 ? STEP_SWAP : (enum step)rand_below(r, N_STEPS); /* few models, few swaps */
     } while (!on[it->fault] || schedule_cannot(it->step, it->fault));
     it->stage = draw_stage(r, counts, it->step);
     it->how = (int)rand_below(r, 4);
     it->nth = 1 + (int)rand_below(r, (uint64_t)counts[it->stage][it->step] + 2);
     it->then = rand_below(r, 2) == 0;
-    if (it->then) /* soon: one in two within the next 2, one in four within the next 4, ... */
-        it->nth = 1 + (int)rand_below(r, UINT64_C(2) << rand_below(r, 8));
+    if (it->then) { /* soon: one in two within the next 2, one in four within the next 4, ... */
+        uint64_t far = UINT64_C(2) << rand_below(r, 8), all = (uint64_t)counts[it->stage][it->step] + 1;
+
+        it->nth = 1 + (int)rand_below(r, far < all ? far : all);
+    }
 }
 
 /* Faults that are harmless alone and not together, as they were met or feared: the second is drawn close behind the first. */
@@ -106,7 +109,7 @@ void schedule_draw(uint64_t seed, int counts[STAGES_MAX][N_STEPS], struct schedu
     bool on[N_FAULTS] = {false};
 
     rand_seed(&r, seed);
-    *ret = (struct schedule){.world = (int)rand_below(&r, (uint64_t)world_n()), .changelog_bytes = 1};
+    *ret = (struct schedule){.world = (int)rand_below(&r, (uint64_t)WORLDS), .changelog_bytes = 1};
     for (int s = 0; s < STAGES_MAX; s++)
         ret->slots[s] = 1 + (int)rand_below(&r, 2);
     if (rand_below(&r, 3) == 0)
@@ -200,5 +203,5 @@ bool schedule_parse(const char *line, struct schedule *ret)
             ret->at_least_once = true;
         else if (ret->n_items == ITEMS_MAX || !parse_item(word, &ret->items[ret->n_items++]))
             return false;
-    return ret->world >= 0 && ret->world < world_n();
+    return ret->world >= 0 && ret->world < WORLDS;
 }

@@ -6,7 +6,8 @@
  *   client*.c             librdkafka's functions, as far as common/kafka calls them
  *   sched.c               instances as coroutines, the clock, where faults strike
  *   schedule.c            a schedule: drawn from a seed, read from a text, made shorter
- *   world.c               records, stages, slots; when all is quiet
+ *   records.c             what comes from outside: records in waves, decisions about models
+ *   world.c               stages, slots; when all is quiet
  *   trainer.c             models, routings, verdicts; libxgboost's part
  *   check.c, oracle.c     what must hold
  *   main.c                many schedules, the table, regressions
@@ -57,6 +58,7 @@ enum fault {
     FAULT_JOIN,       /* another instance of the stage starts: a rebalance */
     /* at the broker */
     FAULT_KICK,        /* the group forgets the member */
+    FAULT_SESSION,     /* the member's session is over by its own clock alone; how 2, 3: it beats before the application has given back */
     FAULT_FENCE,       /* somebody else takes its transactional id */
     FAULT_TXN_TIMEOUT, /* transaction.timeout.ms passes */
     FAULT_COMPACT,
@@ -121,7 +123,8 @@ struct instance {
     ucontext_t context; /* how it is entered first */
     bool entered;
     jmp_buf at; /* where it goes on */
-    int64_t wake_us, resume_us;
+    int64_t began_us, wake_us, resume_us, ended_us;
+    bool started;     /* it is in its loop */
     bool stopping;    /* SIGTERM came */
     bool kill_after;
     int how_killed;
@@ -190,30 +193,21 @@ void fail(const char *fmt, ...) PRINTF(1, 2);
 int64_t client_tick(struct rd_kafka_s *rk);
 void client_lost(struct rd_kafka_s *rk); /* its connections broke */
 void client_beat(struct rd_kafka_s *rk); /* its next heartbeat is due */
+void client_forget(struct rd_kafka_s *rk); /* its session is over by its own clock */
 const char *client_group_instance(const struct rd_kafka_s *rk); /* NULL: in no group */
 const char *client_txn_id(const struct rd_kafka_s *rk);         /* NULL: none */
 int client_group(const struct rd_kafka_s *rk);
 
-/* ---- world.c ---- */
-enum status world_open(const char *pipeline, struct error *err);
-int world_n(void);
-int world_stages(void);
-const char *world_stage_name(int stage);
-const struct pipeline *world_pipeline(void);
-void world_begin(void);
-int64_t world_tick(void); /* returns when next */
-bool world_done(void);
-const char *world_why(void); /* it is not */
-void world_struck(struct instance *i, enum fault fault, int how); /* faults of the process */
-void world_ended(struct instance *i);
-/* What was decided by event time: version, seq (the same); 0: no model. */
-int32_t world_version_at(int64_t event_ms);
-/* `at` of the first record behind the re-keys; what the trainer decides first follows from it. */
-bool world_begins_at(int64_t first_at);
+/* ---- records.c ---- */
+#define PARTITIONS 3
+#define WORLDS 6
+#define WAVES_MAX 40
+#define DECISIONS_MAX 32
+#define RECORDS_MAX 128
+#define BASE_MS INT64_C(1700000000000)
 
-/* ---- trainer.c ---- */
-#define TRAINER_MODEL "m"
-#define TRAINER_FEATURES 6
+/* The broker's first topics, and the pipeline's, in their order. */
+enum { TRANSACTIONS, LABELS, ENRICHED, FEATURES, SCORES };
 
 /* How a boundary of the training schedule ends. */
 struct decision {
@@ -223,6 +217,44 @@ struct decision {
     size_t wave;     /* the wave that brings it about */
     int64_t delay_us;
 };
+
+struct wave {
+    size_t begin, end; /* of the world's records */
+    bool last;         /* it comes after the restart */
+};
+
+struct records {
+    struct produced records[RECORDS_MAX];
+    int64_t ts[RECORDS_MAX];
+    struct decision decisions[DECISIONS_MAX];
+    size_t n_decisions;
+    size_t n;
+    struct wave waves[WAVES_MAX];
+    size_t n_waves;
+};
+
+void records_open(void);
+const struct records *records_now(void); /* of the schedule's world */
+/* What was decided by event time: version, seq (the same); 0: no model. */
+int32_t records_version_at(int64_t event_ms);
+/* `at` of the first record behind the re-keys; what the trainer decides first follows from it. */
+bool records_begin_at(int64_t first_at);
+
+/* ---- world.c ---- */
+enum status world_open(const char *pipeline, struct error *err);
+int world_stages(void);
+const char *world_stage_name(int stage);
+const struct pipeline *world_pipeline(void);
+void world_begin(void);
+int64_t world_tick(void); /* returns when next */
+bool world_done(void);
+const char *world_why(void); /* it is not */
+void world_struck(struct instance *i, enum fault fault, int how); /* faults of the process */
+void world_ended(struct instance *i);
+
+/* ---- trainer.c ---- */
+#define TRAINER_MODEL "m"
+#define TRAINER_FEATURES 6
 
 enum status trainer_open(const char *feature_set, struct error *err);
 void trainer_publish(const struct decision *d);
