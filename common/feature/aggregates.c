@@ -10,7 +10,7 @@ static uint32_t n_events(const struct asked *a)
 
 static const void *part(const struct asked *a, int i)
 {
-    return part_of(a->past, a->parts[i]);
+    return part_of(a->past, a->of->parts[i]);
 }
 
 const struct row *asked_last(const struct asked *a)
@@ -19,7 +19,7 @@ const struct row *asked_last(const struct asked *a)
 
     if (n_events(a) == 0)
         return NULL;
-    row = a->head.row ? ring_prev(a->rows, a->ring, a->head.row) : ring_of(a->rows, a->ring)->last_row;
+    row = a->head.row ? ring_prev(a->rows, a->of->ring, a->head.row) : ring_of(a->rows, a->of->ring)->last_row;
     return row_of(a->rows, row);
 }
 
@@ -35,25 +35,25 @@ static double number_of(int128 v)
 
 static double count(const struct asked *a)
 {
-    return a->window->tail < 0 ? (double)((const struct part_events *)part(a, 0))->n : n_events(a);
+    return a->of->window.tail < 0 ? (double)((const struct part_events *)part(a, 0))->n : n_events(a);
 }
 
 static double sum(const struct asked *a)
 {
-    return number_of(part_sum_of(part(a, 0))) / a->parts[0]->factor;
+    return number_of(part_sum_of(part(a, 0))) / a->of->parts[0]->factor;
 }
 
 static double mean(const struct asked *a)
 {
     const struct part_sum *s = part(a, 0);
 
-    return s->n ? number_of(part_sum_of(s)) / (a->parts[0]->factor * (double)s->n) : NAN;
+    return s->n ? number_of(part_sum_of(s)) / (a->of->parts[0]->factor * (double)s->n) : NAN;
 }
 
 static double variance(const struct asked *a)
 {
     const struct part_sum *s = part(a, 0);
-    double n = (double)s->n, factor = a->parts[0]->factor;
+    double n = (double)s->n, factor = a->of->parts[0]->factor;
 
     return s->n < 2 ? NAN : part_spread(s, part(a, 1)) / (factor * factor * n * (n - 1));
 }
@@ -81,8 +81,8 @@ static double best(const struct asked *a)
 {
     const struct part_best *b = part(a, 0);
 
-    if (a->window->tail >= 0)
-        return part_deque_best(a->past, a->parts[0]);
+    if (a->of->window.tail >= 0)
+        return part_deque_best(a->past, a->of->parts[0]);
     return b->has ? b->v : NAN;
 }
 
@@ -97,20 +97,20 @@ static double first(const struct asked *a)
 {
     const struct row *row;
 
-    if (a->window->tail < 0)
+    if (a->of->window.tail < 0)
         return one(a);
     row = first_row(a);
-    return row ? row->v[a->value] : NAN;
+    return row ? row->v[a->of->value] : NAN;
 }
 
 static double last(const struct asked *a)
 {
     const struct row *row;
 
-    if (a->parts[0])
+    if (a->of->parts[0])
         return one(a);
     row = asked_last(a);
-    return row ? row->v[a->value] : NAN;
+    return row ? row->v[a->of->value] : NAN;
 }
 
 static double since(const struct asked *a)
@@ -123,24 +123,24 @@ static double since(const struct asked *a)
 static double rate(const struct asked *a)
 {
     const struct row *row = first_row(a);
-    int64_t ms = a->window->kind == WINDOW_TIME ? a->window->ms : row ? a->as_of - row->ms : 0;
+    int64_t ms = a->of->window.kind == WINDOW_TIME ? a->of->window.ms : row ? a->as_of - row->ms : 0;
 
     return ms > 0 ? n_events(a) * 1000.0 / (double)ms : NAN;
 }
 
 static double distinct(const struct asked *a)
 {
-    return part_distinct(a->past, a->parts[0]);
+    return part_distinct(a->past, a->of->parts[0]);
 }
 
 static double top(const struct asked *a)
 {
-    return part_top(a->past, a->parts[0], (unsigned)a->parameter);
+    return part_top(a->past, a->of->parts[0], (unsigned)a->of->parameter);
 }
 
 static double quantile(const struct asked *a)
 {
-    return part_quantile(a->past, a->parts[0], a->parameter);
+    return part_quantile(a->past, a->of->parts[0], a->of->parameter);
 }
 
 static double ewm(const struct asked *a)

@@ -25,18 +25,36 @@ struct window {
     int64_t ms;           /* of a window by time */
 };
 
+struct aggregate;
+
+/* What is asked of every row: all that is the same for each. */
+struct question {
+    size_t made; /* the column */
+    const struct aggregate *aggregate; /* NULL: a field of a join */
+    const struct ring_def *ring;
+    struct window window;
+    uint32_t head_at, tail_at; /* cursors: bytes from the value's beginning */
+    const struct part_def *parts[2];
+    int64_t delay_ms;
+    int value; /* column of the ring, or field of a join; -1: none */
+    double parameter;
+    int64_t within_ms; /* of a join: as old as this it is not there; 0: however old */
+};
+
+/* The commonest question, how many events a window with a tail has: two cursors' difference. */
+struct count_asked {
+    size_t made;
+    uint32_t head_at, tail_at;
+};
+
 /* One row's question. */
 struct asked {
     const struct past *past; /* whose parts count; */
     const struct past *rows; /* and whose rows, which is another one for a late row */
-    const struct ring_def *ring;
-    const struct window *window;
+    const struct question *of;
     struct spot head, tail;
-    const struct part_def *parts[2];
     int64_t as_of; /* the row's time, less the delay */
-    int value;     /* column; -1: none */
     double own;    /* the row's own value */
-    double parameter;
 };
 
 /* A window as written: "7d", "last10" (events), "gap30m" (a session), "ever"; false if it is none. */

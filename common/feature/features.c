@@ -204,22 +204,42 @@ void features_set_fingerprint(struct features *f, const char *head, const struct
     bytes_done(&text);
 }
 
+static uint32_t cursor_at(const struct ring_def *ring, int c)
+{
+    return c < 0 ? 0 : ring->cursors_at + (uint32_t)c * (uint32_t)sizeof(struct cursor);
+}
+
+static bool is_count(const struct made *m)
+{
+    return m->aggregate && m->window.tail >= 0 && strcmp(m->aggregate->name, "count") == 0;
+}
+
+static void ask(struct features *f, size_t i)
+{
+    const struct made *m = &f->made[i];
+    const struct ring_def *ring = &f->plan.rings[m->window.ring];
+    struct question q = {.made = i, .aggregate = m->aggregate, .ring = ring, .window = m->window,
+                         .head_at = cursor_at(ring, m->window.head), .tail_at = cursor_at(ring, m->window.tail),
+                         .parts = {m->parts[0] < 0 ? NULL : &ring->parts[m->parts[0]],
+                                   m->parts[1] < 0 ? NULL : &ring->parts[m->parts[1]]},
+                         .delay_ms = ring->cursors[m->window.head].ms, .value = m->value, .parameter = m->parameter,
+                         .within_ms = m->within_ms};
+
+    f->asked[m->others][f->n_asked[m->others]++] = q;
+    if (is_count(m))
+        f->counts[m->others][f->n_counts[m->others]++] = (struct count_asked){i, q.head_at, q.tail_at};
+}
+
 static void list_asked(struct features *f)
 {
     for (int others = 0; others < 2; others++) {
         f->asked[others] = arena_alloc(&f->arena, (f->n_made + 1) * sizeof(*f->asked[others]));
-        for (size_t i = 0; i < f->n_made; i++) {
-            const struct made *m = &f->made[i];
-            const struct ring_def *ring = &f->plan.rings[m->window.ring];
-
-            if ((m->aggregate == NULL && !m->is_join) || m->others != others)
-                continue;
-            f->asked[others][f->n_asked[others]++] = (struct question){
-                .made = i, .ring = ring, .of = m, .delay_ms = ring->cursors[m->window.head].ms,
-                .parts = {m->parts[0] < 0 ? NULL : &ring->parts[m->parts[0]], m->parts[1] < 0 ? NULL : &ring->parts[m->parts[1]]},
-                .is_count = !m->is_join && strcmp(m->aggregate->name, "count") == 0 && m->window.tail >= 0};
-        }
+        f->counts[others] = arena_alloc(&f->arena, (f->n_made + 1) * sizeof(*f->counts[others]));
     }
+    for (int counts = 1; counts >= 0; counts--)
+        for (size_t i = 0; i < f->n_made; i++)
+            if ((f->made[i].aggregate || f->made[i].is_join) && is_count(&f->made[i]) == counts)
+                ask(f, i);
 }
 
 /* A family's column may have the name of a column before it. */

@@ -62,42 +62,31 @@ static bool row_values(struct run *run, size_t r, struct error *err)
 }
 
 /* The field as the last event has it. */
-static void put_field(const struct run *run, const struct question *q, struct asked *a, int64_t event_ms, size_t r)
+static void put_field(const struct run *run, const struct asked *a, int64_t event_ms, size_t r)
 {
+    const struct question *q = a->of;
     struct col *col = &run->out[q->made];
-    const struct row *row;
+    const struct row *row = asked_last(a);
 
-    a->ring = q->ring;
-    row = asked_last(a);
-    if (row == NULL || (q->of->within_ms && event_ms - q->delay_ms - row->ms >= q->of->within_ms))
+    if (row == NULL || (q->within_ms && event_ms - q->delay_ms - row->ms >= q->within_ms))
         col->null[r] = 1;
     else
-        fields_get(a->rows, q->ring, (uint32_t)row->v[q->ring->n_values], (size_t)q->of->value, run->in->arena, col, r);
+        fields_get(a->rows, q->ring, (uint32_t)row->v[q->ring->n_values], (size_t)q->value, run->in->arena, col, r);
 }
 
-static void put_value(const struct run *run, const struct question *q, struct asked *a, int64_t event_ms, size_t r)
+static void put_value(const struct run *run, struct asked *a, int64_t event_ms, size_t r)
 {
-    const struct made *m = q->of;
+    const struct question *q = a->of;
     struct col *col = &run->out[q->made];
     double v;
 
-    if (m->is_join) {
-        put_field(run, q, a, event_ms, r);
+    if (q->aggregate == NULL) {
+        put_field(run, a, event_ms, r);
         return;
     }
-    if (q->is_count) {
-        col->i64[r] = (int64_t)(a->head.pos - a->tail.pos);
-        return;
-    }
-    a->ring = q->ring;
-    a->window = &m->window;
     a->as_of = event_ms - q->delay_ms;
-    a->parts[0] = q->parts[0];
-    a->parts[1] = q->parts[1];
-    a->value = m->value;
-    a->own = m->aggregate->is_own ? run->v[m->window.ring][m->value] : NAN;
-    a->parameter = m->parameter;
-    v = m->aggregate->value(a);
+    a->own = q->aggregate->is_own ? run->v[q->window.ring][q->value] : NAN;
+    v = q->aggregate->value(a);
     if (isnan(v))
         col->null[r] = 1;
     else if (col->type == COL_INT)
@@ -106,17 +95,27 @@ static void put_value(const struct run *run, const struct question *q, struct as
         col->f64[r] = v;
 }
 
+static const struct cursor *cursor_at(const struct past *p, uint32_t at)
+{
+    return (const struct cursor *)(const void *)(p->base + at);
+}
+
 /* The values as the cursors stand. */
 static void put_values(const struct run *run, size_t r, int64_t event_ms, bool others)
 {
-    struct asked a = {.past = &run->past, .rows = &run->past};
-    const struct question *q = run->f->asked[others];
+    const struct features *f = run->f;
+    const struct past *p = &run->past;
+    const struct count_asked *c = f->counts[others];
+    struct asked a = {.past = p, .rows = p, .of = f->asked[others] + f->n_counts[others]};
 
-    for (size_t k = 0; k < run->f->n_asked[others]; k++, q++) {
-        a.head = ring_spot(&run->past, q->ring, q->of->window.head);
-        if (q->of->window.tail >= 0)
-            a.tail = ring_spot(&run->past, q->ring, q->of->window.tail);
-        put_value(run, q, &a, event_ms, r);
+    for (const struct count_asked *end = c + f->n_counts[others]; c < end; c++)
+        run->out[c->made].i64[r] = cursor_at(p, c->head_at)->pos - cursor_at(p, c->tail_at)->pos;
+    for (const struct question *end = f->asked[others] + f->n_asked[others]; a.of < end; a.of++) {
+        const struct cursor *head = cursor_at(p, a.of->head_at), *tail = cursor_at(p, a.of->tail_at);
+
+        a.head = (struct spot){head->pos, head->next};
+        a.tail = a.of->tail_at ? (struct spot){tail->pos, tail->next} : (struct spot){0, 0};
+        put_value(run, &a, event_ms, r);
     }
 }
 
@@ -178,13 +177,12 @@ static void put_late(const struct run *run, size_t r, int64_t event_ms, bool oth
                 part_then(&scratch, &run->past, def, &def->parts[k], then[i]);
     }
     for (size_t k = 0; k < run->f->n_asked[others]; k++) {
-        const struct question *q = &run->f->asked[others][k];
-        const struct window *w = &q->of->window;
+        const struct window *w = &run->f->asked[others][k].window;
 
+        a.of = &run->f->asked[others][k];
         a.head = then[w->ring][w->head];
-        if (w->tail >= 0)
-            a.tail = then[w->ring][w->tail];
-        put_value(run, q, &a, event_ms, r);
+        a.tail = w->tail >= 0 ? then[w->ring][w->tail] : (struct spot){0, 0};
+        put_value(run, &a, event_ms, r);
     }
 }
 
@@ -281,9 +279,13 @@ static enum status begin_run(struct run *run, struct batch *in, struct error *er
     }
     for (size_t i = 0; run->emits && i < f->n_made; i++) {
         /* an input column that is a feature keeps its one place; its slot here has a name nobody asks for */
-        const char *name = f->made[i].is_input ? arena_printf(in->arena, " %zu", i) : f->made[i].col.name;
+        struct col kept = {.name = f->made[i].is_input ? arena_printf(in->arena, " %zu", i) : f->made[i].col.name,
+                           .type = f->made[i].col.type};
 
-        batch_add_col(in, name, f->made[i].col.type);
+        if (f->made[i].aggregate || f->made[i].is_join)
+            batch_add_col(in, kept.name, kept.type);
+        else
+            batch_share_col(in, &kept); /* put_expressions puts it in */
     }
     run->out = run->emits ? &in->cols[in->n_cols - f->n_made] : NULL;
     return OK;
@@ -308,7 +310,7 @@ static void expect_group(const struct run *run, const struct view *keys, const i
     }
     for (size_t r = 0; r < n; r++)
         for (size_t i = 0; entries[r] && entries[r]->n_bytes && i < plan->n_rings; i++)
-            ring_expect(entries[r]->value, &plan->rings[i], event_ms[r]);
+            ring_expect(entries[r]->value, plan, &plan->rings[i], event_ms[r]);
 }
 
 static bool has_ring(const struct run *run)

@@ -25,16 +25,6 @@ struct made {
     int64_t within_ms; /* as old as this it is not there; 0: however old */
 };
 
-/* An aggregate or join as it is asked for each row, with all that is the same for every row. */
-struct question {
-    size_t made;
-    const struct ring_def *ring;
-    const struct made *of;
-    const struct part_def *parts[2];
-    int64_t delay_ms;
-    bool is_count; /* of a window with a tail: two positions' difference */
-};
-
 struct features {
     struct arena arena;
     struct feature_input *inputs;
@@ -45,6 +35,8 @@ struct features {
     struct plan plan;
     struct question *asked[2]; /* with the event itself, and without */
     size_t n_asked[2];
+    struct count_asked *counts[2]; /* the first ones of asked, as they are asked when no row is late */
+    size_t n_counts[2];
     struct tumbling *tumbling; /* NULL: features of each row */
     char fingerprint[17];
 };

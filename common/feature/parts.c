@@ -109,6 +109,11 @@ static void square(int128 v, uint64_t ret[4])
     uint128 m = v < 0 ? -(uint128)v : (uint128)v;
     uint64_t words[2] = {(uint64_t)m, (uint64_t)(m >> 64)};
 
+    if (words[1] == 0) { /* as nearly all are */
+        m *= m;
+        memcpy(ret, (uint64_t[4]){(uint64_t)m, (uint64_t)(m >> 64), 0, 0}, 4 * sizeof(*ret));
+        return;
+    }
     wide_mul(words, 2, words, 2, ret);
 }
 
@@ -135,10 +140,16 @@ static void squares_evict(struct past *p, const struct part_def *def, const stru
 double part_spread(const struct part_sum *s, const struct part_squares *q)
 {
     uint64_t n[1] = {s->n}, a[5], b[5] = {0};
+    int128 sum = part_sum_of(s);
     double out = 0;
 
+    if (sum == (int64_t)sum && q->word[1] < UINT32_MAX && (q->word[2] | q->word[3]) == 0 && s->n < UINT32_MAX) {
+        uint128 spread = (((uint128)q->word[1] << 64) | q->word[0]) * s->n - (uint128)(sum * sum); /* nothing overflows */
+
+        return (double)(uint64_t)(spread >> 64) * 0x1p64 + (double)(uint64_t)spread;
+    }
     wide_mul(q->word, 4, n, 1, a);
-    square(part_sum_of(s), b);
+    square(sum, b);
     wide_sub(a, b, 5); /* never below 0, for the sums are exact */
     for (size_t i = 5; i-- > 0;)
         out = out * 0x1p64 + (double)a[i];

@@ -118,15 +118,19 @@ bool ring_seek(struct past *p, const struct ring_def *def, struct moments m)
     uint32_t was[CURSORS_MAX];
     bool moved = false;
 
+    if (ring_of(p, def)->last_row == 0)
+        return false;
     for (size_t i = 0; i < def->n_by_time; i++) {
         int c = def->order[i];
         const struct cursor *s = cursor_of(p, def, c);
         int64_t until = bound(&def->cursors[c], m);
 
-        for (was[c] = s->pos; s->ms <= until && s->next; s = cursor_of(p, def, c)) {
+        was[c] = s->pos;
+        if (s->ms > until)
+            continue;
+        for (; s->ms <= until && s->next; s = cursor_of(p, def, c))
             pass(p, def, c);
-            moved = true;
-        }
+        moved |= s->pos != was[c];
     }
     for (size_t i = def->n_by_time; i < def->n_cursors; i++) {
         int c = def->order[i];
@@ -141,16 +145,31 @@ bool ring_seek(struct past *p, const struct ring_def *def, struct moments m)
     return moved;
 }
 
-void ring_expect(const uint8_t *value, const struct ring_def *def, int64_t as_of)
+/* The row that a cursor will look at, and the next one. Behind a page lies mostly the one that was taken next. */
+static void expect_row(const uint8_t *value, const struct plan *plan, const struct ring_def *def, uint32_t row)
+{
+    uint32_t word = (row - plan->head_bytes / 8) & (plan->page_bytes / 8 - 1);
+
+    __builtin_prefetch(value + (size_t)row * 8);
+    __builtin_prefetch(value + ((size_t)row + def->row_words) * 8);
+    if (word >= last_word(def))
+        __builtin_prefetch(value + (size_t)(row - word) * 8);
+}
+
+void ring_expect(const uint8_t *value, const struct plan *plan, const struct ring_def *def, int64_t as_of)
 {
     const struct cursor *s = (const struct cursor *)(const void *)(value + def->cursors_at);
+    uint32_t last = ((const struct ring *)(const void *)(value + def->at))->last_row;
 
+    if (last == 0)
+        return;
+    expect_row(value, plan, def, last);
     for (size_t c = 0; c < def->n_cursors; c++)
-        if (s[c].ms <= minus(as_of, def->cursors[c].ms)) {
-            __builtin_prefetch(value + (size_t)s[c].next * 8);
-            __builtin_prefetch(value + ((size_t)s[c].next + def->row_words) * 8);
-        }
-    __builtin_prefetch(value + (size_t)((const struct ring *)(const void *)(value + def->at))->last_row * 8);
+        if (s[c].ms <= minus(as_of, def->cursors[c].ms))
+            expect_row(value, plan, def, s[c].next);
+    for (size_t i = 0; i < def->n_parts; i++)
+        if (def->parts[i].kind->has_runs)
+            __builtin_prefetch(value + (size_t)*(const uint32_t *)(const void *)(value + def->parts[i].at) * 8);
 }
 
 /* A free slot behind the newest row, which it then is. */
@@ -202,21 +221,20 @@ static struct spot insert(struct past *p, const struct ring_def *def, int64_t ms
     return s;
 }
 
-/* An event came in at s: has the cursor passed it? It stands where it stood among the others. */
+/* An event came in at s, and the cursor stands there or beyond: has it passed it? It stands where it stood among the others. */
 static bool settle(struct past *p, const struct ring_def *def, int c, struct spot s, int64_t ms, struct moments m, const bool *passed)
 {
     const struct cursor_def *d = &def->cursors[c];
     struct cursor *own = cursor_of(p, def, c);
-    int32_t beyond = ahead(own->pos, s.pos);
-    bool has = beyond > 0;
+    bool here = own->pos == s.pos, has = !here;
 
-    if (beyond == 0)
+    if (here)
         has = d->kind == CURSOR_TIME ? ms <= bound(d, m) : d->kind == CURSOR_GAP && passed[d->head];
     if (has) {
         own->pos++;
         if (own->next)
             own->next = ring_next(p, def, own->next);
-    } else if (beyond == 0) {
+    } else {
         own->next = s.row;
         own->ms = ms;
     }
@@ -267,8 +285,11 @@ void ring_put(struct past *p, const struct ring_def *def, struct moments m, int6
     if (s.row == 0)
         return;
     at_end = s.row == ring_of(p, def)->last_row;
-    for (size_t i = 0; i < def->n_cursors; i++)
-        passed[def->order[i]] = settle(p, def, def->order[i], s, ms, m, passed);
+    for (size_t i = 0; i < def->n_cursors; i++) {
+        int c = def->order[i];
+
+        passed[c] = ahead(cursor_of(p, def, c)->pos, s.pos) >= 0 && settle(p, def, c, s, ms, m, passed);
+    }
     for (size_t i = 0; i < def->n_parts; i++) {
         const struct part_def *d = &def->parts[i];
 
@@ -281,7 +302,7 @@ void ring_put(struct past *p, const struct ring_def *def, struct moments m, int6
         else
             take(p, def, (int)i, true, &e, v);
     }
-    for (size_t i = 0; i < def->n_cursors; i++) {
+    for (size_t i = def->n_by_time; i < def->n_cursors; i++) {
         int c = def->order[i];
         const struct cursor_def *d = &def->cursors[c];
 
@@ -323,7 +344,7 @@ void ring_trim(struct past *p, const struct ring_def *def)
 
         if (page == 0 || (page == r->last && word_of(p, r->last_row) < last_word(def)))
             return;
-        for (size_t c = 0; c < def->n_cursors; c++)
+        for (size_t c = def->n_cursors; c-- > 0;) /* the slowest is the last */
             if (ahead(cursor_of(p, def, (int)c)->pos, r->first_pos) < (int32_t)def->rows_per_page)
                 return;
         if (page == r->last) {

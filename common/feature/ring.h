@@ -87,7 +87,7 @@ static inline uint32_t ring_next(const struct past *p, const struct ring_def *de
 /* Moves the cursors on to the moments, which never go back. Whether one passed an event. */
 bool ring_seek(struct past *p, const struct ring_def *def, struct moments m);
 /* Asks for the memory that a row of this time will look at. */
-void ring_expect(const uint8_t *value, const struct ring_def *def, int64_t as_of);
+void ring_expect(const uint8_t *value, const struct plan *plan, const struct ring_def *def, int64_t as_of);
 /* Puts an event in. v: the ring's values, and behind them the place of its fields where it has some. */
 void ring_put(struct past *p, const struct ring_def *def, struct moments m, int64_t ms, const double *v);
 /* Drops the pages that lie behind all cursors. */

@@ -160,17 +160,17 @@ static bool comes_out(const struct features *f, struct series *s, uint64_t place
 
 static void put_values(const struct features *f, struct slot *slot, double *v)
 {
-    static const struct window closed = {.kind = WINDOW_EVER, .tail = -1};
     struct past past = {.plan = &f->plan, .base = (uint8_t *)slot};
-    struct asked a = {.past = &past, .window = &closed};
+    struct question q = {.window = {.kind = WINDOW_EVER, .tail = -1}};
+    struct asked a = {.past = &past, .of = &q};
 
     for (size_t i = 0; i < f->n_made; i++) {
         const struct made *m = &f->made[i];
         const struct ring_def *ring = &f->plan.rings[m->window.ring];
         const struct part_events *events = part_of(&past, &ring->parts[0]);
 
-        a.parts[0] = &ring->parts[m->parts[0]];
-        a.parts[1] = m->parts[1] < 0 ? NULL : &ring->parts[m->parts[1]];
+        q.parts[0] = &ring->parts[m->parts[0]];
+        q.parts[1] = m->parts[1] < 0 ? NULL : &ring->parts[m->parts[1]];
         v[i] = events->n == 0 && !isnan(f->tumbling->fill[i]) ? f->tumbling->fill[i] : m->aggregate->value(&a);
     }
 }
