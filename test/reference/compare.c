@@ -3,7 +3,7 @@
  *
  * usage: compare [--by FIELD] [--except FIELD,...] FILE.avro OTHER
  *
- * OTHER is a CSV of numbers (its name ends in .csv): each of its columns against the record's field of that name, to 1e-6.
+ * OTHER is a CSV of numbers (its name ends in .csv; nothing is null): each of its columns against the record's field of that name, to 1e-6.
  * Or an Avro container file with the same fields: each to the last bit, but for the records or fields named by --except.
  * Rows go by their number, or with --by by the value of a field, which no two rows may share: for files that hold the same rows
  * in another order. OTHER is held in memory, 8 bytes a value (of texts and nested values: a hash).
@@ -20,7 +20,7 @@
 #define COLUMNS_MAX 128
 #define LINE_MAX_BYTES 4096
 #define SHOWN 20
-#define NULL_VALUE UINT64_C(0x7ff8a5a5a5a5a5a5) /* as a double no number, so a CSV's numbers never equal it */
+#define NULL_VALUE UINT64_C(0x7ff8a5a5a5a5a5a5) /* as a double no number, so no number is within 1e-6 of it */
 
 struct columns {
     struct want wants[COLUMNS_MAX];
@@ -186,10 +186,13 @@ static void load_csv(struct compare *c, FILE *csv)
         char *p = line;
 
         for (size_t i = 0; i < c->columns.n; i++) {
-            double v = strtod(p, &p);
+            bool none = *p == ',' || *p == '\0' || *p == '\n';
+            double v = none ? 0 : strtod(p, &p);
 
             p += *p == ',';
-            memcpy(&row[i], &v, sizeof(v));
+            row[i] = NULL_VALUE;
+            if (!none)
+                memcpy(&row[i], &v, sizeof(v));
         }
     }
 }
@@ -275,7 +278,7 @@ static void print_value(const char *what, uint64_t v, enum col_type type)
 
 static bool equal(const struct compare *c, uint64_t want, uint64_t got)
 {
-    return c->is_csv ? fabs(number_of(want) - number_of(got)) <= 1e-6 : want == got;
+    return want == got || (c->is_csv && fabs(number_of(want) - number_of(got)) <= 1e-6);
 }
 
 static void compare_row(struct compare *c, const uint64_t *want, const uint64_t *got)
