@@ -69,13 +69,12 @@ void file_topic_close(struct file_topic *f)
     free(f);
 }
 
-static int partition_of(struct file_topic *f, struct view body)
+static int partition_of(const struct file_topic *f)
 {
-    const struct col *c = f->key_plan ? &f->row.cols[0] : NULL;
-    struct error err;
+    const struct col *c = &f->row.cols[0];
     char text[32];
 
-    if (c == NULL || decode_row(f->key_plan, body, &f->row, 0, &err) != OK || c->null[0])
+    if (c->null[0])
         return 0;
     if (c->type >= COL_STRING)
         return kafka_partition(c->view[0], f->n_partitions);
@@ -86,13 +85,14 @@ static int partition_of(struct file_topic *f, struct view body)
 enum status file_topic_next(struct file_topic *f, struct log_record *ret, struct error *err)
 {
     struct view body;
+    bool has_key;
 
-    if (container_next(f->reader, &body, err) != OK)
+    if (container_next_row(f->reader, f->key_plan, &f->row, &body, &has_key, err) != OK)
         return err->status;
     *ret = (struct log_record){.value = body, .arrival_ms = -1, .bare = true, .schema_id = f->schema_id};
     if (body.data == NULL)
         return OK;
-    ret->partition = partition_of(f, body);
+    ret->partition = has_key ? partition_of(f) : 0;
     ret->offset = f->offsets[ret->partition]++;
     return OK;
 }

@@ -235,13 +235,10 @@ static enum status take_block(struct container_reader *r, struct error *err)
     return OK;
 }
 
-enum status container_next(struct container_reader *r, struct view *ret_body, struct error *err)
+/* Up to the block that the next record lies in; *ret_more false: there is none. */
+static enum status find_record(struct container_reader *r, bool *ret_more, struct error *err)
 {
-    struct skip s = {0};
-    char why[128];
-    char text[192];
-
-    while (r->n_left == 0) {
+    for (*ret_more = true; r->n_left == 0;) {
         int c;
 
         if (r->rest.n != 0)
@@ -249,24 +246,56 @@ enum status container_next(struct container_reader *r, struct view *ret_body, st
         c = getc(r->f);
         r->block_offset = r->offset;
         if (c == EOF && !ferror(r->f)) {
-            *ret_body = (struct view){0};
+            *ret_more = false;
             return OK;
         }
         ungetc(c, r->f);
         if (take_block(r, err) != OK)
             return err->status;
     }
-    s.p = r->rest.data;
-    s.end = s.p + r->rest.n;
+    return OK;
+}
+
+static enum status skip_record(const struct container_reader *r, size_t *ret_n, struct error *err)
+{
+    struct skip s = {.p = r->rest.data, .end = r->rest.data + r->rest.n};
+    char why[128];
+    char text[192];
+
     if (!skip_value(&s, r->schema)) {
         skip_why(&s, why, sizeof(why));
         snprintf(text, sizeof(text), "a record that is not of the file's schema: %s", why);
         return bad_block(r, text, err);
     }
-    *ret_body = view_of(r->rest.data, (size_t)(s.p - r->rest.data));
-    r->rest = view_of(s.p, (size_t)(s.end - s.p));
+    *ret_n = (size_t)(s.p - r->rest.data);
+    return OK;
+}
+
+enum status container_next_row(struct container_reader *r, const struct decode_plan *plan, struct batch *row, struct view *ret_body,
+                               bool *ret_is_read, struct error *err)
+{
+    bool more;
+    size_t n;
+
+    *ret_body = (struct view){0};
+    if (find_record(r, &more, err) != OK)
+        return err->status;
+    if (!more)
+        return OK;
+    *ret_is_read = plan && decode_first(plan, r->rest, row, 0, &n, err) == OK;
+    if (!*ret_is_read && skip_record(r, &n, err) != OK)
+        return err->status;
+    *ret_body = view_of(r->rest.data, n);
+    r->rest = view_of(r->rest.data + n, r->rest.n - n);
     r->n_left--;
     return OK;
+}
+
+enum status container_next(struct container_reader *r, struct view *ret_body, struct error *err)
+{
+    bool is_read;
+
+    return container_next_row(r, NULL, NULL, ret_body, &is_read, err);
 }
 
 /* -- writing -- */

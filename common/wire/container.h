@@ -12,7 +12,7 @@
 
 #include <stdio.h>
 
-#include "wire/schema.h"
+#include "wire/plan.h"
 
 struct container_reader;
 struct container_writer;
@@ -22,6 +22,9 @@ enum status container_open(const char *path, struct container_reader **ret_reade
 const struct schema *container_schema(const struct container_reader *r);
 /* One record's body, good until the next call; ret_body->data == NULL at the end of the file. */
 enum status container_next(struct container_reader *r, struct view *ret_body, struct error *err);
+/* The same, and what the plan of the file's schema wants of it, in one look: into row 0. *ret_is_read: it could be read. */
+enum status container_next_row(struct container_reader *r, const struct decode_plan *plan, struct batch *row, struct view *ret_body,
+                               bool *ret_is_read, struct error *err);
 void container_close(struct container_reader *r);
 
 /* path "-": standard output. Written to the path itself; closed by container_finish, which flushes. */

@@ -45,6 +45,9 @@ void decode_begin(const struct want *want, size_t n_want, struct batch *b);
 /* On failure the row's values are undefined and the row may be decoded again. */
 enum status decode_row(const struct decode_plan *p, struct view body, struct batch *b, size_t row, struct error *err);
 
+/* The same of the first of several records in a row, of which it is *ret_n bytes. */
+enum status decode_first(const struct decode_plan *p, struct view bodies, struct batch *b, size_t row, size_t *ret_n, struct error *err);
+
 /* The column that an unwrapped type makes; COL_AVRO: it has no single value (list, map, record, union). */
 enum col_type schema_col_type(const struct schema *s);
 

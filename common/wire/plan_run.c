@@ -163,8 +163,8 @@ static inline bool take_branch(struct skip *s, uint8_t at, bool *ret_null)
     return true;
 }
 
-/* A flat switch: each case is one way from bytes to a column's slot. The cursor's address stays here: it lives in registers. */
-enum status decode_row(const struct decode_plan *p, struct view body, struct batch *b, size_t row, struct error *err)
+/* A flat switch: each case is one way from bytes to a column's slot. ret_n NULL: all bytes are the record's. The cursor's address stays here: it lives in registers. */
+static enum status decode(const struct decode_plan *p, struct view body, struct batch *b, size_t row, size_t *ret_n, struct error *err)
 {
     struct skip s = {.p = body.data, .end = body.data + body.n}, there;
     const struct op *op = p->ops;
@@ -197,7 +197,9 @@ enum status decode_row(const struct decode_plan *p, struct view body, struct bat
         }
         switch ((enum op_code)op->code) {
         case OP_END:
-            if (s.p != s.end)
+            if (ret_n)
+                *ret_n = (size_t)(s.p - body.data);
+            else if (s.p != s.end)
                 goto bad;
             return OK;
         case OP_SKIP_FIXED:
@@ -314,4 +316,14 @@ enum status decode_row(const struct decode_plan *p, struct view body, struct bat
 bad:
     there = s;
     return bad_row(&there, op, err);
+}
+
+enum status decode_row(const struct decode_plan *p, struct view body, struct batch *b, size_t row, struct error *err)
+{
+    return decode(p, body, b, row, NULL, err);
+}
+
+enum status decode_first(const struct decode_plan *p, struct view bodies, struct batch *b, size_t row, size_t *ret_n, struct error *err)
+{
+    return decode(p, bodies, b, row, ret_n, err);
 }
