@@ -186,7 +186,7 @@ int cli_replay(int argc, char **argv)
         return cli_wrong("replay", "--model goes with a stage that scores, and %s does not", what);
     if (pipeline_topic(p, into) != NULL)
         return cli_wrong("replay", "--into %s: a topic of the pipeline itself; name another", into);
-    spec = (struct topic_spec){into, p->topics[stage->to[0]].partitions, false};
+    spec = (struct topic_spec){into, p->topics[stage->to[0]].partitions, false, 0};
     if (make_empty_topic(kafka_brokers(brokers), p, &spec, &err) != OK || models_keys_make(&err) != OK)
         return cli_failed("replay", &err);
     args[n++] = file;

@@ -44,13 +44,13 @@ static enum status make_topics(const struct pipeline *p, const char *brokers, st
     struct topic_spec *specs = arena_zalloc(p->arena, max * sizeof(*specs));
 
     for (size_t i = 0; i < p->n_topics; i++)
-        specs[n++] = (struct topic_spec){p->topics[i].broker_name, p->topics[i].partitions, false};
-    specs[n++] = (struct topic_spec){arena_printf(p->arena, "%s.dead_letters", p->name), 1, false};
+        specs[n++] = (struct topic_spec){p->topics[i].broker_name, p->topics[i].partitions, false, p->topics[i].retention_ms};
+    specs[n++] = (struct topic_spec){arena_printf(p->arena, "%s.dead_letters", p->name), 1, false, 0};
     for (size_t i = 0; i < p->n_stages; i++)
         specs[n++] = (struct topic_spec){arena_printf(p->arena, "%s.%s.changelog", p->name, p->stages[i].name),
-                                         tasks_of(p, &p->stages[i]), true};
-    specs[n++] = (struct topic_spec){SCHEMAS_TOPIC, 1, true};
-    specs[n++] = (struct topic_spec){MODELS_TOPIC, 1, true};
+                                         tasks_of(p, &p->stages[i]), true, 0};
+    specs[n++] = (struct topic_spec){SCHEMAS_TOPIC, 1, true, 0};
+    specs[n++] = (struct topic_spec){MODELS_TOPIC, 1, true, 0};
     return kafka_topics_ensure(brokers, p, specs, n, err);
 }
 

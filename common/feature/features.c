@@ -253,6 +253,56 @@ static enum status check_names(const struct features *f, size_t from, struct err
     return OK;
 }
 
+static bool in_name(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+/* Whether an expression names it, outside its texts. */
+static bool names(const char *expr, const char *name)
+{
+    size_t n = strlen(name);
+    char quote = '\0';
+
+    for (const char *p = expr; *p; p++) {
+        if (quote || *p == '\'' || *p == '"')
+            quote = quote == *p ? '\0' : quote ? quote : *p;
+        else if ((p == expr || !in_name(p[-1])) && strncmp(p, name, n) == 0 && !in_name(p[n]))
+            return true;
+    }
+    return false;
+}
+
+/* Whether definition `from` rests on `to`, over whatever lies between; seen: those looked at. */
+static bool rests_on(const struct feature_def *defs, size_t n, size_t from, size_t to, bool *seen)
+{
+    if (seen[from] || defs[from].expr == NULL)
+        return false;
+    seen[from] = true;
+    for (size_t i = 0; i < n; i++)
+        if (names(defs[from].expr, defs[i].name) && (i == to || rests_on(defs, n, i, to, seen)))
+            return true;
+    return false;
+}
+
+/* A feature names those before it; a name of the input is the input's. */
+static enum status check_order(struct features *f, const struct feature_def *defs, size_t n, size_t i, struct error *err)
+{
+    bool *seen;
+
+    for (size_t k = i; k < n && defs[i].expr; k++) {
+        if (input_col(f, defs[k].name) || !names(defs[i].expr, defs[k].name))
+            continue;
+        if (k == i)
+            return err_set(err, ERR_FATAL, "feature '%s': it rests on itself", defs[i].name);
+        seen = arena_zalloc(&f->arena, n * sizeof(*seen));
+        if (rests_on(defs, n, k, i, seen))
+            return err_set(err, ERR_FATAL, "feature '%s': it rests on '%s', and that on it: a cycle", defs[i].name, defs[k].name);
+        return err_set(err, ERR_FATAL, "feature '%s': '%s' is defined behind it; put it before", defs[i].name, defs[k].name);
+    }
+    return OK;
+}
+
 enum status features_new(const struct feature_input *inputs, size_t n_inputs, size_t emit, const struct feature_def *defs,
                          size_t n_defs, struct features **ret_features, struct error *err)
 {
@@ -265,6 +315,8 @@ enum status features_new(const struct feature_input *inputs, size_t n_inputs, si
         for (size_t k = 0; k < i && st == OK; k++)
             if (strcmp(defs[k].name, defs[i].name) == 0)
                 st = err_set(err, ERR_FATAL, "feature '%s' is defined twice", defs[i].name);
+        if (st == OK)
+            st = check_order(f, defs, n_defs, i, err);
         if (st == OK)
             st = defs[i].expr   ? add_exprs(f, &defs[i], err)
                  : defs[i].join ? features_add_join(f, &defs[i], err)
@@ -333,6 +385,17 @@ bool features_needs(const struct features *f, size_t input, const char *col)
 const char *features_family(const struct features *f, size_t i)
 {
     return f->made[i].family;
+}
+
+int64_t features_reach(const struct features *f, size_t i, size_t *ret_input)
+{
+    const struct made *m = &f->made[i];
+    const struct ring_def *ring = &f->plan.rings[m->window.ring];
+
+    if (m->aggregate == NULL || m->window.tail < 0 || ring->cursors[m->window.tail].kind != CURSOR_TIME)
+        return 0;
+    *ret_input = ring->input;
+    return ring->cursors[m->window.tail].ms;
 }
 
 const char *features_fingerprint(const struct features *f)

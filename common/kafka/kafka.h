@@ -28,8 +28,9 @@ struct topic_spec {
     const char *name;
     int partitions;
     bool compact;
+    int64_t retention_ms; /* 0: the broker's own; -1: for ever */
 };
-/* Makes what is missing; a topic with other partitions or message.timestamp.type is an error that names both. */
+/* Makes what is missing; a topic with other partitions, message.timestamp.type or retention is an error that names both. */
 enum status kafka_topics_ensure(const char *brokers, const struct pipeline *p, const struct topic_spec *specs, size_t n,
                                 struct error *err);
 /* The same without making any: one that is missing is an error. */

@@ -1,4 +1,5 @@
 /* Making topics: the operator's right alone. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,18 +9,30 @@
 #include "kafka/topics.h"
 
 /* What a topic must have, and why. */
-static const struct must {
-    const char *name, *value;
-    bool compact; /* of a compacted topic alone */
-    const char *why;
-} musts[] = {
-    {"message.timestamp.type", "LogAppendTime", false, "with event time as Kafka's timestamp, retention deletes history"},
-    {"cleanup.policy", "compact", true, "retention deletes the last value of a key"},
+struct must {
+    const char *name, *value, *why;
 };
+#define MUSTS_MAX 3
+
+/* text holds the retention. */
+static size_t musts_of(const struct topic_spec *spec, char text[24], struct must ret[MUSTS_MAX])
+{
+    size_t n = 0;
+
+    ret[n++] = (struct must){"message.timestamp.type", "LogAppendTime", "with event time as Kafka's timestamp, retention deletes history"};
+    if (spec->compact)
+        ret[n++] = (struct must){"cleanup.policy", "compact", "retention deletes the last value of a key"};
+    if (spec->retention_ms != 0) {
+        snprintf(text, 24, "%" PRId64, spec->retention_ms);
+        ret[n++] = (struct must){"retention.ms", text, "the pipeline file says how long it is kept"};
+    }
+    return n;
+}
 
 static rd_kafka_NewTopic_t *new_topic(const struct topic_spec *spec, struct error *err)
 {
-    char why[256];
+    struct must musts[MUSTS_MAX];
+    char why[256], text[24];
     /* replication -1: the broker's default */
     rd_kafka_NewTopic_t *t = rd_kafka_NewTopic_new(spec->name, spec->partitions, -1, why, sizeof(why));
 
@@ -27,9 +40,8 @@ static rd_kafka_NewTopic_t *new_topic(const struct topic_spec *spec, struct erro
         (void)err_set(err, ERR_FATAL, "topic %s with %d partitions: %s", spec->name, spec->partitions, why);
         return NULL;
     }
-    for (size_t i = 0; i < ARRAY_LEN(musts); i++)
-        if (spec->compact || !musts[i].compact)
-            (void)rd_kafka_NewTopic_set_config(t, musts[i].name, musts[i].value);
+    for (size_t n = musts_of(spec, text, musts), i = 0; i < n; i++)
+        (void)rd_kafka_NewTopic_set_config(t, musts[i].name, musts[i].value);
     return t;
 }
 
@@ -89,31 +101,40 @@ static bool is_denied(rd_kafka_resp_err_t code)
     return code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED || code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
 }
 
-static const struct must *must_of(const char *name, bool compact)
-{
-    for (size_t i = 0; i < ARRAY_LEN(musts); i++)
-        if (strcmp(musts[i].name, name) == 0 && (compact || !musts[i].compact))
-            return &musts[i];
-    return NULL;
-}
-
-static bool is_compact(const struct topic_spec *const *specs, size_t n, const char *topic)
+static const struct topic_spec *spec_of(const struct topic_spec *const *specs, size_t n, const char *topic)
 {
     for (size_t i = 0; i < n; i++)
         if (strcmp(specs[i]->name, topic) == 0)
-            return specs[i]->compact;
-    return false;
+            return specs[i];
+    return NULL;
+}
+
+static enum status check_entry(const struct topic_spec *spec, const rd_kafka_ConfigEntry_t *entry, const char *brokers, struct error *err)
+{
+    const char *name = rd_kafka_ConfigEntry_name(entry), *value = rd_kafka_ConfigEntry_value(entry);
+    struct must musts[MUSTS_MAX];
+    char text[24];
+
+    for (size_t n = musts_of(spec, text, musts), i = 0; i < n; i++)
+        if (strcmp(musts[i].name, name) == 0 && value != NULL && strcmp(value, musts[i].value) != 0)
+            return err_set(err, ERR_FATAL,
+                           "topic %s at %s has %s=%s, expected %s: %s; change it with kafka-configs.sh --alter --topic %s "
+                           "--add-config %s=%s", spec->name, brokers, name, value, musts[i].value, musts[i].why, spec->name, name,
+                           musts[i].value);
+    return OK;
 }
 
 /* A stage's principal need not be allowed to look: the operator's command does. */
-static enum status check_config(const rd_kafka_ConfigResource_t *resource, bool compact, const char *brokers, struct error *err)
+static enum status check_config(const rd_kafka_ConfigResource_t *resource, const struct topic_spec *const *specs, size_t n_specs,
+                                const char *brokers, struct error *err)
 {
     const char *name = rd_kafka_ConfigResource_name(resource);
+    const struct topic_spec *spec = spec_of(specs, n_specs, name);
     const rd_kafka_ConfigEntry_t **entries;
     rd_kafka_resp_err_t code = rd_kafka_ConfigResource_error(resource);
     size_t n;
 
-    if (is_denied(code))
+    if (spec == NULL || is_denied(code))
         return OK;
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         char what[300];
@@ -122,15 +143,9 @@ static enum status check_config(const rd_kafka_ConfigResource_t *resource, bool 
         return conf_explain(err, code, brokers, what);
     }
     entries = rd_kafka_ConfigResource_configs(resource, &n);
-    for (size_t i = 0; i < n; i++) {
-        const char *value = rd_kafka_ConfigEntry_value(entries[i]);
-        const struct must *m = must_of(rd_kafka_ConfigEntry_name(entries[i]), compact);
-
-        if (m != NULL && value != NULL && strcmp(value, m->value) != 0)
-            return err_set(err, ERR_FATAL,
-                           "topic %s at %s has %s=%s, expected %s: %s; change it with kafka-configs.sh --alter --topic %s "
-                           "--add-config %s=%s", name, brokers, m->name, value, m->value, m->why, name, m->name, m->value);
-    }
+    for (size_t i = 0; i < n; i++)
+        if (check_entry(spec, entries[i], brokers, err) != OK)
+            return err->status;
     return OK;
 }
 
@@ -160,7 +175,7 @@ static enum status check_configs(rd_kafka_t *client, const char *brokers, const 
         return conf_explain(err, code, brokers, "configuration of topics");
     got = rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(event), &n_got);
     for (size_t i = 0; i < n_got && s == OK; i++)
-        s = check_config(got[i], is_compact(present, n, rd_kafka_ConfigResource_name(got[i])), brokers, err);
+        s = check_config(got[i], present, n, brokers, err);
     return s;
 }
 

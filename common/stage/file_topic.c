@@ -22,7 +22,7 @@ struct file_topic {
 
 static enum status open_key(struct file_topic *f, const struct schema *writer, const struct topic *t, struct error *err)
 {
-    struct want leaves[512];
+    struct want leaves[WANTS_MAX];
     size_t n = schema_wants(t->schema, leaves, ARRAY_LEN(leaves));
 
     if (t->keyed_by == NULL)

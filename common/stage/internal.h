@@ -25,7 +25,6 @@
 #include "stage/stage.h"
 
 #define INPUTS_MAX 8
-#define WANTS_MAX 512
 #define IDLE_AFTER_MS 250
 #define TAKE_MAX 2000
 #define CHECK_MAX (2 * INPUTS_MAX + 2)
@@ -252,7 +251,7 @@ bool waits_for(const struct stage *s, struct task *t, int64_t now_ms, struct wai
 void waits_look(struct stage *s, int64_t now_ms);
 
 /* output.c */
-enum status output_open(struct stage *s, struct error *err);
+void output_open(struct stage *s);
 void output_close(struct stage *s);
 enum status output_put(struct stage *s, const struct log_put *put, struct error *err);
 enum status output_rows(struct stage *s, const struct task *t, struct rows *in, const struct pending *pending, size_t o,

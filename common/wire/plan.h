@@ -25,6 +25,8 @@
 #include "base/batch.h"
 #include "wire/schema.h"
 
+#define WANTS_MAX 512 /* columns of one record */
+
 struct want {
     const char *path;   /* dotted field path; also the column's name */
     enum col_type type; /* integer fields may be wanted as COL_DOUBLE */

@@ -44,6 +44,7 @@ static const struct {
     {&keys_file, "kafka", "\"type\":\"object\",\"additionalProperties\":{" SCALAR "}"},
     {&keys_file, "topics", OBJECT(NAME NOT("dead_letters"), DEFINED("topic"))},
     {&keys_file, "stages", OBJECT(NAME, DEFINED("stage"))},
+    {&keys_topic, "retention", "\"type\":\"string\",\"pattern\":\"^((0|[1-9][0-9]{0,11})(ms|s|m|h|d)|ever)$\""},
     {&keys_workers[1], "features",
      OBJECT(IDENTIFIER NOT("lineage"),
             "\"if\":{\"type\":\"object\"},\"then\":{\"if\":{\"anyOf\":[{\"required\":[\"join\"]},{\"required\":[\"fields\"]}]},"

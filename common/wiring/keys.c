@@ -16,6 +16,7 @@ static const struct key_def topic_keys[] = {
     {"key", "field", "The field whose text is the record's key and chooses its partition. Required for a topic from outside; for a stage's output the default is that the input's key goes through."},
     {"time", "field", "The field that holds the event time (timestamp-millis or timestamp-micros). Required for a topic from outside; for a stage's output the default is the emitting input's."},
     {"partitions", "1 to 10000", "Required for a topic from outside; for a stage's output the default is its input's number."},
+    {"retention", "duration or `ever`", "How long Kafka keeps its records, set when the topic is made. No window that reads the topic, nor a training, may reach further back: neither could be built anew. Default: the broker's setting."},
     {"lateness", "duration", "How far behind the newest event of its partition a record may be; later ones are dead-lettered. Only for a topic from outside. Default: `1h`."},
     {"time.min", "date", "Event times before this are dead-lettered. Only for a topic from outside. Default: `2000-01-01`."},
     {"time.ahead", "duration", "Event times this far after the record's arrival at the broker are dead-lettered. Only for a topic from outside. Default: `10m`."},

@@ -2,8 +2,6 @@
 
 #include "wiring/load.h"
 
-#define DAY_MS ((int64_t)86400000)
-
 /* What a fit may be told. Devices and verbosity are the worker's: they must not change a model. */
 const char *const xgboost_known[] = {
     "objective", "tree_method", "base_score", "seed", "rounds", "max_depth", "eta", "learning_rate", "gamma",
@@ -198,6 +196,18 @@ static void choose_features(struct loader *l, struct stage_def *s, struct at at,
                 fault(l, path, "expected numbers, got '%s' of type %s", c->cols[i], col_type_name(c->types[i]));
 }
 
+/* Rows and labels of a whole training lie there at its boundary. */
+static void check_reach(struct loader *l, const struct stage_def *s, const char *path)
+{
+    static const char what[] = "window, holdout and label.after";
+    int64_t ms = s->window_ms + s->holdout_ms + s->label_after_ms;
+
+    if (s->n_from)
+        check_retention(l, s->from[0], path, what, ms);
+    if (s->label_from >= 0)
+        check_retention(l, s->label_from, path, what, ms);
+}
+
 void resolve_train(struct loader *l, size_t stage)
 {
     struct stage_def *s = &l->p->stages[stage];
@@ -215,6 +225,7 @@ void resolve_train(struct loader *l, size_t stage)
     s->holdout_ms = read_duration(l, at, "holdout", 0, 0, SPAN_MS_MAX);
     s->model_lag_ms = read_duration(l, at, "model.lag", 3600000, 0, SPAN_MS_MAX);
     load_xgboost(l, s, at);
+    check_reach(l, s, path_key(l, at.path, "window"));
     if (more->broken || s->n_from == 0 || !collect(l, s->from[0], &c, &s->feature_set))
         return;
     if (c.n == 0)

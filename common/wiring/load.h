@@ -13,7 +13,8 @@
 #include "wiring/pipeline.h"
 
 #define SCHEMAS_MAX 256
-#define SPAN_MS_MAX ((int64_t)3660 * 86400000)
+#define DAY_MS ((int64_t)86400000)
+#define SPAN_MS_MAX (3660 * DAY_MS)
 
 struct topic_more {
     const json_t *json;
@@ -70,6 +71,8 @@ bool name_ok(const char *name);
 bool identifier_ok(const char *name);
 /* "7d", "12h", "30s", "250ms"; false if it is none. */
 bool duration_parse(const char *text, int64_t *ret_ms);
+/* The shortest that duration_parse reads as that. */
+const char *duration_text(struct loader *l, int64_t ms);
 /* A number as XGBoost and librdkafka read it back, in as few digits as it takes. NULL: not a scalar. */
 const char *scalar_text(struct loader *l, const json_t *value);
 
@@ -117,10 +120,12 @@ int find_topic(const struct loader *l, const char *name); /* -1: none */
 const char **topic_names(struct loader *l);
 /* The fields that a topic from outside must name, and its schema's. */
 void check_outside_topic(struct loader *l, size_t topic);
-/* Key, time and schema of a topic that a stage writes. */
-void check_key_and_time(struct loader *l, size_t topic);
+/* Key, time and width of a topic's records. */
+void check_row(struct loader *l, size_t topic);
 /* schema_lookup_fn over the folder of schemas; ctx: the loader. */
 const char *lookup_schema(void *ctx, const char *name);
+/* A fault at `path` where `what` reaches further back than the topic is kept. */
+void check_retention(struct loader *l, int topic, const char *path, const char *what, int64_t ms);
 /* What a reader of a topic sees as columns: fields of one value; arena. */
 struct feature_col *topic_cols(struct loader *l, size_t topic, size_t n_more, size_t *ret_n);
 const char **col_names(struct loader *l, const struct feature_col *cols, size_t n);

@@ -185,7 +185,7 @@ static void resolve_output(struct loader *l, const struct stage_def *s, size_t t
     for (size_t i = 0; key && i < t->schema->n; i++)
         if (strcmp(t->schema->fields[i].name, key) == 0)
             more->key = arena_strdup(l->arena, key);
-    check_key_and_time(l, topic);
+    check_row(l, topic);
 }
 
 /* More than one row's names for one thing would hide each other. */

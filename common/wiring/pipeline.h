@@ -15,6 +15,8 @@
 #include "feature/feature.h"
 #include "wire/schema.h"
 
+#define RETENTION_EVER ((int64_t)-1) /* as Kafka says it */
+
 struct topic {
     const char *name;   /* in the wiring */
     const char *broker_name; /* "<pipeline>.<name>" */
@@ -27,6 +29,7 @@ struct topic {
     int64_t lateness_ms; /* "lateness", default 1h; of a stage's output: that of its emitting input */
     int64_t time_min_ms; /* "time.min", default 2000-01-01 */
     int64_t time_ahead_ms; /* "time.ahead", default 10 min */
+    int64_t retention_ms;  /* "retention"; 0: not said; RETENTION_EVER */
     int writer;       /* stage that writes it and is not ingest, or -1: from outside */
     bool ordered;     /* some stage of the wiring reads it in order: its writer sends marks */
 };

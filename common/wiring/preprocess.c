@@ -48,9 +48,9 @@ static bool read_windows(struct loader *l, struct at at, struct feature_def *def
         return false;
     def->over = over;
     for (size_t i = 0; i < def->n_over; i++)
-        if (!features_span(def->over[i], &kind, &ms, &n)) {
-            fault(l, path_key(l, at.path, "over"), "expected windows such as \"1d\", \"12h\", \"last10\", \"gap30m\" or \"ever\", got \"%.48s\"",
-                  def->over[i]);
+        if (!features_span(def->over[i], &kind, &ms, &n) || ms > SPAN_MS_MAX) {
+            fault(l, path_key(l, at.path, "over"), "expected windows such as \"1d\", \"12h\", \"last10\", \"gap30m\" or \"ever\", of at most %s, got \"%.48s\"",
+                  duration_text(l, SPAN_MS_MAX), def->over[i]);
             good = false;
         }
     return good;
@@ -59,7 +59,6 @@ static bool read_windows(struct loader *l, struct at at, struct feature_def *def
 static bool read_aggregate(struct loader *l, struct at at, struct feature_def *def)
 {
     const json_t *self = json_object_get(at.obj, "self");
-    int64_t ms;
     bool good;
 
     check_keys(l, at, "an aggregate", keys_aggregates(), &keys_feature);
@@ -72,9 +71,11 @@ static bool read_aggregate(struct loader *l, struct at at, struct feature_def *d
     }
     def->others = json_is_false(self);
     def->delay = read_string(l, at, "delay", /* required= */ false);
-    if (def->delay && !duration_parse(def->delay, &ms)) {
-        fault_got(l, path_key(l, at.path, "delay"), "a duration such as \"7d\" or \"12h\"", json_object_get(at.obj, "delay"));
-        good = false;
+    if (def->delay) {
+        size_t before = l->faults->n;
+
+        (void)read_duration(l, at, "delay", 0, 0, SPAN_MS_MAX);
+        good = good && l->faults->n == before;
     }
     return good;
 }
@@ -287,6 +288,20 @@ static const char *chained_set(struct loader *l, const struct stage_def *s)
     return chained ? arena_printf(l->arena, "%016llx", (unsigned long long)hash) : own;
 }
 
+/* What Kafka does not keep, no window can be built of again. */
+static void check_reach(struct loader *l, const struct stage_def *s, struct at at)
+{
+    const char *path = path_key(l, at.path, "features");
+    size_t input;
+
+    for (size_t i = 0; i < features_n_cols(s->compiled); i++) {
+        int64_t ms = features_reach(s->compiled, i, &input);
+
+        if (ms > 0)
+            check_retention(l, s->from[input], path_key(l, path, features_cols(s->compiled)[i].name), "a window with its delay", ms);
+    }
+}
+
 void resolve_preprocess(struct loader *l, size_t stage)
 {
     struct stage_def *s = &l->p->stages[stage];
@@ -300,6 +315,7 @@ void resolve_preprocess(struct loader *l, size_t stage)
         more->broken = true;
         return;
     }
+    check_reach(l, s, at);
     s->feature_set = chained_set(l, s);
     cols = features_cols(s->compiled);
     made = arena_alloc(l->arena, features_n_cols(s->compiled) * sizeof(*made));

@@ -222,7 +222,7 @@ double read_number(struct loader *l, struct at at, const char *key, double deflt
     return deflt;
 }
 
-static const char *duration_text(struct loader *l, int64_t ms)
+const char *duration_text(struct loader *l, int64_t ms)
 {
     return ms % 86400000 == 0 && ms ? arena_printf(l->arena, "%lldd", (long long)(ms / 86400000))
            : ms % 3600000 == 0 && ms ? arena_printf(l->arena, "%lldh", (long long)(ms / 3600000))

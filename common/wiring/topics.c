@@ -5,7 +5,6 @@
 #include "wire/text.h"
 #include "wiring/load.h"
 
-#define DAY_MS ((int64_t)86400000)
 #define LATENESS_MS ((int64_t)3600000)
 #define TIME_AHEAD_MS ((int64_t)600000)
 #define TIME_MIN_MS ((int64_t)946684800000) /* 2000-01-01 */
@@ -92,6 +91,15 @@ static int64_t read_time(struct loader *l, struct at at, const char *key, int64_
     return deflt;
 }
 
+static int64_t read_retention(struct loader *l, struct at at)
+{
+    const json_t *value = json_object_get(at.obj, "retention");
+
+    if (json_is_string(value) && strcmp(json_string_value(value), "ever") == 0)
+        return RETENTION_EVER;
+    return value ? read_duration(l, at, "retention", 36600 * DAY_MS, DAY_MS / 24, 36600 * DAY_MS) : 0;
+}
+
 static void load_topic(struct loader *l, struct topic *t, struct topic_more *more, const json_t *json)
 {
     struct at at = {json, more->path};
@@ -114,8 +122,18 @@ static void load_topic(struct loader *l, struct topic *t, struct topic_more *mor
     t->lateness_ms = read_duration(l, at, "lateness", LATENESS_MS, 0, 366 * DAY_MS);
     t->time_min_ms = read_time(l, at, "time.min", TIME_MIN_MS);
     t->time_ahead_ms = read_duration(l, at, "time.ahead", TIME_AHEAD_MS, 0, 36600 * DAY_MS);
+    t->retention_ms = read_retention(l, at);
     if (t->schema_name)
         load_schema(l, t, more);
+}
+
+void check_retention(struct loader *l, int topic, const char *path, const char *what, int64_t ms)
+{
+    const struct topic *t = &l->p->topics[topic];
+
+    if (t->retention_ms > 0 && ms > t->retention_ms)
+        fault(l, path, "expected no more than the retention of topic '%s' (%s), got %s of %s", t->name, duration_text(l, t->retention_ms),
+              what, duration_text(l, ms));
 }
 
 void load_topics(struct loader *l, const json_t *root)
@@ -169,14 +187,18 @@ static const char *field_hint(struct loader *l, const struct schema *record, con
     return hint(l, name, names, record->n);
 }
 
-void check_key_and_time(struct loader *l, size_t topic)
+void check_row(struct loader *l, size_t topic)
 {
     struct topic *t = &l->p->topics[topic];
     struct topic_more *more = &l->topics[topic];
     const struct schema *type;
+    size_t n_cols;
 
     if (more->broken || t->schema == NULL)
         return;
+    n_cols = schema_wants(t->schema, NULL, 0);
+    if (n_cols > WANTS_MAX)
+        fault(l, more->path, "expected at most %d columns in a record (a record's leaves; lineage has some too), got %zu", WANTS_MAX, n_cols);
     if (t->key) {
         const char *path = path_key(l, more->path, "key");
 
@@ -224,7 +246,7 @@ void check_outside_topic(struct loader *l, size_t topic)
     }
     more->broken = more->broken || t->schema == NULL;
     more->doubtful = more->doubtful || !whole;
-    check_key_and_time(l, topic);
+    check_row(l, topic);
     more->done = true;
 }
 

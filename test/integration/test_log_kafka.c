@@ -52,7 +52,7 @@ static void fill_input(int first, int n)
 static int setup(void **state)
 {
     struct error err;
-    struct topic_spec specs[] = {{in_topic, PARTITIONS, false}, {out_topic, PARTITIONS, false}, {changelog, 1, true}};
+    struct topic_spec specs[] = {{in_topic, PARTITIONS, false, 0}, {out_topic, PARTITIONS, false, 0}, {changelog, 1, true, 0}};
 
     (void)state;
     snprintf(name, sizeof(name), "it%ld_%d", (long)time(NULL), (int)getpid());
@@ -70,11 +70,28 @@ static int setup(void **state)
 static void other_partitions_are_refused(void **state)
 {
     struct error err;
-    struct topic_spec spec = {in_topic, PARTITIONS + 1, false};
+    struct topic_spec spec = {in_topic, PARTITIONS + 1, false, 0};
 
     (void)state;
     assert_int_equal(kafka_topics_ensure(kafka_brokers(NULL), NULL, &spec, 1, &err), ERR_FATAL);
     assert_non_null(strstr(err.text, "has 2 partitions"));
+}
+
+static void a_retention_is_set_and_another_is_refused(void **state)
+{
+    char kept[80];
+    struct topic_spec spec = {kept, 1, false, 2 * 86400000};
+    struct error err;
+
+    (void)state;
+    snprintf(kept, sizeof(kept), "%s.kept", name);
+    must(kafka_topics_ensure(kafka_brokers(NULL), NULL, &spec, 1, &err), &err);
+    must(kafka_topics_ensure(kafka_brokers(NULL), NULL, &spec, 1, &err), &err);
+    spec.retention_ms = 0; /* nothing is said of it */
+    must(kafka_topics_ensure(kafka_brokers(NULL), NULL, &spec, 1, &err), &err);
+    spec.retention_ms = -1;
+    assert_int_equal(kafka_topics_ensure(kafka_brokers(NULL), NULL, &spec, 1, &err), ERR_FATAL);
+    assert_non_null(strstr(err.text, "has retention.ms=172800000, expected -1"));
 }
 
 struct run {
@@ -475,6 +492,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(other_partitions_are_refused),
+        cmocka_unit_test(a_retention_is_set_and_another_is_refused),
         cmocka_unit_test(a_copy_aborted_and_done_again_is_there_once),
         cmocka_unit_test(a_restarted_slot_goes_on_where_it_committed),
         cmocka_unit_test(a_restore_reads_past_a_dead_writers_open_transaction),

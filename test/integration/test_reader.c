@@ -127,7 +127,7 @@ static void check_offsets(struct reader *r)
 static int setup(void **state)
 {
     struct error err;
-    struct topic_spec spec = {topic, PARTITIONS, false};
+    struct topic_spec spec = {topic, PARTITIONS, false, 0};
     struct writer *w = NULL;
     struct rand r;
 

@@ -155,7 +155,7 @@ static enum status open_broker(struct publish *p, struct error *err)
     uint8_t digest[HASH_BYTES];
     char hex[HASH_HEX_CHARS + 1], id[1024];
     struct reader *r = NULL;
-    const struct topic_spec needed[] = {{p->topic->broker_name, p->topic->partitions, false}, {p->changelog, 1, true}};
+    const struct topic_spec needed[] = {{p->topic->broker_name, p->topic->partitions, false, 0}, {p->changelog, 1, true, 0}};
     enum status st;
 
     /* One publisher of a source at a time: a second one fences the first, before it reads where that one stood. */

@@ -13,7 +13,6 @@
 #include "workers/score/due.h"
 #include "workers/score/score.h"
 
-#define LEAVES_MAX 512
 #define LOADED_MAX 64 /* models in memory; the oldest unused gives way */
 #define TASKS_MAX 1024
 #define ASK_EVERY_MS 100
@@ -50,7 +49,7 @@ struct choice {
 static enum status open_condition(struct score *c, struct stage *s, const struct want *leaves, size_t n, struct error *err)
 {
     const struct schema *input = stage_pipeline(s)->topics[c->def->from[0]].schema;
-    struct feature_col cols[LEAVES_MAX + 2];
+    struct feature_col cols[WANTS_MAX + 2];
     enum col_type type;
     size_t k = 0;
 
@@ -111,15 +110,13 @@ enum status worker_open(struct stage *s, void **ret_ctx, struct error *err)
     const struct pipeline *p = stage_pipeline(s);
     const struct schema *to = p->topics[def->to[0]].schema, *reasons = schema_at(to, "reasons");
     struct score *c = xcalloc(1, sizeof(*c));
-    struct want leaves[LEAVES_MAX];
-    size_t n = schema_wants(p->topics[def->from[0]].schema, leaves, ARRAY_LEN(leaves));
+    struct want leaves[WANTS_MAX];
+    size_t n = schema_wants(p->topics[def->from[0]].schema, leaves, ARRAY_LEN(leaves)); /* no more: the wiring was checked */
 
     *ret_ctx = c;
     c->def = def;
     c->due = DUE_NONE;
     c->has_reasons = reasons && schema_unwrap(reasons)->type == SCHEMA_ARRAY;
-    if (n > LEAVES_MAX)
-        return err_set(err, ERR_FATAL, "stage %s: the input has %zu columns; at most %d are supported", def->name, n, LEAVES_MAX);
     if (schema_at(to, "score") == NULL)
         return err_set(err, ERR_FATAL, "stage %s: topic %s needs a field 'score' (a number or null)", def->name,
                        p->topics[def->to[0]].name);
