@@ -75,8 +75,9 @@ struct aggregate {
     const char *parameter; /* its key in the pipeline file, or NULL */
     double parameter_min, parameter_max, parameter_default; /* NAN: required */
     double (*value)(const struct asked *a); /* NAN: null */
-    const char *about; /* for the documents: what it is, units, error */
-    const char *cost;
+    /* for the documents: what it is; of the values x in the window, n of them not null; NULL: the value's unit, no error, one step when an
+     * event comes and one when it leaves */
+    const char *about, *formula, *unit, *error, *cost;
 };
 
 /* The last event of the window; NULL: it has none. */

@@ -381,9 +381,10 @@ double part_quantile(const struct past *p, const struct part_def *def, double sh
     return NAN;
 }
 
-const struct part_kind PART_COUNTS = {.name = "counts", .bytes = sizeof(struct part_counts), .has_runs = true,
+#define VALUES .item_bytes = sizeof(struct counted), .item = "different value"
+const struct part_kind PART_COUNTS = {.name = "counts", .bytes = sizeof(struct part_counts), VALUES,
                                       .add = counts_add, .evict = counts_evict};
-const struct part_kind PART_DISTINCT = {.name = "distinct", .bytes = sizeof(struct part_counts), .has_runs = true,
+const struct part_kind PART_DISTINCT = {.name = "distinct", .bytes = sizeof(struct part_counts), VALUES,
                                         .add = distinct_add, .merge = distinct_merge};
-const struct part_kind PART_BUCKETS = {.name = "buckets", .bytes = sizeof(struct part_buckets), .has_runs = true,
+const struct part_kind PART_BUCKETS = {.name = "buckets", .bytes = sizeof(struct part_buckets), .item_bytes = sizeof(struct bucket), .item = "bucket in use",
                                        .add = buckets_add, .evict = buckets_evict, .merge = buckets_merge};

@@ -117,7 +117,8 @@ double part_deque_best(const struct past *p, const struct part_def *def)
     return d->n ? at(p, d, 0)->v : NAN;
 }
 
-const struct part_kind PART_MIN = {.name = "min", .bytes = sizeof(struct part_deque), .has_runs = true, .add = min_add,
+#define CANDIDATES .item_bytes = sizeof(struct candidate), .item = "value that no later one beats"
+const struct part_kind PART_MIN = {.name = "min", .bytes = sizeof(struct part_deque), CANDIDATES, .add = min_add,
                                    .evict = evict, .shift = shift};
-const struct part_kind PART_MAX = {.name = "max", .bytes = sizeof(struct part_deque), .has_runs = true, .add = max_add,
+const struct part_kind PART_MAX = {.name = "max", .bytes = sizeof(struct part_deque), CANDIDATES, .add = max_add,
                                    .evict = evict, .shift = shift};

@@ -1,4 +1,4 @@
-/* common/feature/expr_functions.c: the table of functions: what each takes and gives, for the check, the messages and docs/pipeline.md. */
+/* common/feature/expr_functions.c: the table of functions: what each takes and gives, for the check, the messages and docs/features.md. */
 #include <inttypes.h>
 
 #include "feature/expr_tree.h"
@@ -14,7 +14,7 @@ struct function;
 typedef struct node *make_fn(struct parser *s, const struct function *f, struct node **args, size_t n, const char *at);
 
 struct function {
-    const char *name, *takes, *gives, *meaning;
+    const char *name, *takes, *gives, *meaning, *error, *cost; /* error NULL: none; cost NULL: one step a row */
     size_t args_min, args_max;
     make_fn *make;
     kernel *whole, *number, *text; /* what it runs, by type */
@@ -228,31 +228,32 @@ static struct node *make_columns(struct parser *s, const struct function *f, str
 }
 
 #define ZONE "time, zone"
+#define CALENDAR_COST "one step; with a zone a binary search among its changes besides"
 static const struct function functions[] = {
-    {"coalesce", "a, b, ...", "the values' type", "The first that is not null.", 2, MANY, make_coalesce, k_coalesce, k_coalesce, k_coalesce_text},
-    {"if", "condition, a, b", "the values' type", "The second where the condition is true, else (null too) the third.", 3, 3, make_if, k_if, k_if, k_if_text},
-    {"is_null", "x", "condition", "Whether it is null. Never null itself.", 1, 1, make_is_null, k_is_null, NULL, NULL},
-    {"abs", "x", "number or integer", "Without its sign.", 1, 1, make_abs, k_abs_int, k_abs, NULL},
-    {"min", "a, b, ...", "the values' type", "The least; null if one is null.", 2, MANY, make_extreme, k_min_int, k_min, NULL},
-    {"max", "a, b, ...", "the values' type", "The greatest; null if one is null.", 2, MANY, make_extreme, k_max_int, k_max, NULL},
-    {"clip", "x, least, greatest", "the values' type", "Not below the one and not above the other: `min(max(x, least), greatest)`.", 3, 3, make_clip, NULL, NULL, NULL},
-    {"log", "x", "number", "The natural logarithm; null of 0 and below.", 1, 1, make_number, NULL, k_log, NULL},
-    {"exp", "x", "number", "e to the power of x.", 1, 1, make_number, NULL, k_exp, NULL},
-    {"floor", "x", "number", "The greatest whole number that is not above it.", 1, 1, make_number, NULL, k_floor, NULL},
-    {"round", "x, digits", "number", "To so many decimals (default 0; below 0: before the point), half away from zero.", 1, 2, make_round, NULL, k_round, NULL},
-    {"time", "x", "time", "Of an integer, milliseconds since 1970; of a constant text, a date or ISO 8601 in UTC: `time('2018-07-25')`.", 1, 1, make_time, k_copy, NULL, NULL},
-    {"minute", ZONE, "integer", "0 to 59.", 1, 2, make_calendar, k_minute, NULL, NULL},
-    {"hour", ZONE, "integer", "0 to 23.", 1, 2, make_calendar, k_hour, NULL, NULL},
-    {"weekday", ZONE, "integer", "0 to 6, Monday is 0.", 1, 2, make_calendar, k_weekday, NULL, NULL},
-    {"is_weekend", ZONE, "condition", "Saturday or Sunday.", 1, 2, make_calendar, k_is_weekend, NULL, NULL},
-    {"day", ZONE, "integer", "Of the month, 1 to 31.", 1, 2, make_calendar, k_day, NULL, NULL},
-    {"month", ZONE, "integer", "1 to 12.", 1, 2, make_calendar, k_month, NULL, NULL},
-    {"year", ZONE, "integer", "Gregorian.", 1, 2, make_calendar, k_year, NULL, NULL},
-    {"day_of_year", ZONE, "integer", "1 to 366.", 1, 2, make_calendar, k_day_of_year, NULL, NULL},
-    {"week", ZONE, "integer", "Of ISO 8601, 1 to 53.", 1, 2, make_calendar, k_week, NULL, NULL},
-    {"hash", "x, k", "integer", "Of text or an integer: the same value from 0 to k - 1 for the same x, everywhere and always.", 2, 2, make_hash, k_hash_int, NULL, k_hash_text},
-    {"words", "text, k", "k integers", "How often its words fall into each of k columns by their hash.", 2, 2, make_columns, NULL, NULL, k_words},
-    {"ngrams", "text, n, k", "k integers", "The same of each run of n (1 to 8) characters.", 3, 3, make_columns, NULL, NULL, k_ngrams},
+    {"coalesce", "a, b, ...", "the values' type", "The first that is not null.", NULL, "one step for each value after the first", 2, MANY, make_coalesce, k_coalesce, k_coalesce, k_coalesce_text},
+    {"if", "condition, a, b", "the values' type", "The second where the condition is true, else (null too) the third.", NULL, NULL, 3, 3, make_if, k_if, k_if, k_if_text},
+    {"is_null", "x", "condition", "Whether it is null. Never null itself.", NULL, NULL, 1, 1, make_is_null, k_is_null, NULL, NULL},
+    {"abs", "x", "number or integer", "Without its sign.", NULL, NULL, 1, 1, make_abs, k_abs_int, k_abs, NULL},
+    {"min", "a, b, ...", "the values' type", "The least; null if one is null.", NULL, "one step for each value after the first", 2, MANY, make_extreme, k_min_int, k_min, NULL},
+    {"max", "a, b, ...", "the values' type", "The greatest; null if one is null.", NULL, "one step for each value after the first", 2, MANY, make_extreme, k_max_int, k_max, NULL},
+    {"clip", "x, least, greatest", "the values' type", "Not below the one and not above the other: `min(max(x, least), greatest)`.", NULL, "two steps", 3, 3, make_clip, NULL, NULL, NULL},
+    {"log", "x", "number", "The natural logarithm; null of 0 and below.", "2 units in the last place", NULL, 1, 1, make_number, NULL, k_log, NULL},
+    {"exp", "x", "number", "e to the power of x.", "2 units in the last place", NULL, 1, 1, make_number, NULL, k_exp, NULL},
+    {"floor", "x", "number", "The greatest whole number that is not above it.", NULL, NULL, 1, 1, make_number, NULL, k_floor, NULL},
+    {"round", "x, digits", "number", "To so many decimals (default 0; below 0: before the point), half away from zero.", "3 roundings", NULL, 1, 2, make_round, NULL, k_round, NULL},
+    {"time", "x", "time", "Of an integer, milliseconds since 1970; of a constant text, a date or ISO 8601 in UTC: `time('2018-07-25')`.", NULL, NULL, 1, 1, make_time, k_copy, NULL, NULL},
+    {"minute", ZONE, "integer", "0 to 59.", NULL, CALENDAR_COST, 1, 2, make_calendar, k_minute, NULL, NULL},
+    {"hour", ZONE, "integer", "0 to 23.", NULL, CALENDAR_COST, 1, 2, make_calendar, k_hour, NULL, NULL},
+    {"weekday", ZONE, "integer", "0 to 6, Monday is 0.", NULL, CALENDAR_COST, 1, 2, make_calendar, k_weekday, NULL, NULL},
+    {"is_weekend", ZONE, "condition", "Saturday or Sunday.", NULL, CALENDAR_COST, 1, 2, make_calendar, k_is_weekend, NULL, NULL},
+    {"day", ZONE, "integer", "Of the month, 1 to 31.", NULL, CALENDAR_COST, 1, 2, make_calendar, k_day, NULL, NULL},
+    {"month", ZONE, "integer", "1 to 12.", NULL, CALENDAR_COST, 1, 2, make_calendar, k_month, NULL, NULL},
+    {"year", ZONE, "integer", "Gregorian.", NULL, CALENDAR_COST, 1, 2, make_calendar, k_year, NULL, NULL},
+    {"day_of_year", ZONE, "integer", "1 to 366.", NULL, CALENDAR_COST, 1, 2, make_calendar, k_day_of_year, NULL, NULL},
+    {"week", ZONE, "integer", "Of ISO 8601, 1 to 53.", NULL, CALENDAR_COST, 1, 2, make_calendar, k_week, NULL, NULL},
+    {"hash", "x, k", "integer", "Of text or an integer: the same value from 0 to k - 1 for the same x, everywhere and always.", NULL, "a step; of text, one for every 8 bytes", 2, 2, make_hash, k_hash_int, NULL, k_hash_text},
+    {"words", "text, k", "k integers", "How often its words fall into each of k columns by their hash.", NULL, "a step for each byte, then one for each column", 2, 2, make_columns, NULL, NULL, k_words},
+    {"ngrams", "text, n, k", "k integers", "The same of each run of n (1 to 8) characters.", NULL, "a step for each byte and n, then one for each column", 3, 3, make_columns, NULL, NULL, k_ngrams},
 };
 
 static struct node *unknown(struct parser *s, const char *name, size_t len, const char *at)
@@ -291,7 +292,11 @@ struct node *function_call(struct parser *s, const char *name, size_t len, struc
 
 void expr_reference(struct bytes *out)
 {
-    bytes_printf(out, "| function | gives | meaning |\n|---|---|---|\n");
-    for (size_t i = 0; i < ARRAY_LEN(functions); i++)
-        bytes_printf(out, "| `%s(%s)` | %s | %s |\n", functions[i].name, functions[i].takes, functions[i].gives, functions[i].meaning);
+    bytes_printf(out, "| function | gives | meaning | error | cost |\n|---|---|---|---|---|\n");
+    for (size_t i = 0; i < ARRAY_LEN(functions); i++) {
+        const struct function *f = &functions[i];
+
+        bytes_printf(out, "| `%s(%s)` | %s | %s | %s | %s |\n", f->name, f->takes, f->gives, f->meaning, f->error ? f->error : "none",
+                     f->cost ? f->cost : "one step");
+    }
 }

@@ -104,6 +104,8 @@ struct node *node_binary(struct parser *s, const char *op, struct node *a, struc
 struct node *node_in(struct parser *s, struct node *a, struct node *const *items, size_t n, const char *at);
 
 /* expr_functions.c */
+/* The functions as a Markdown table. */
+void expr_reference(struct bytes *out);
 struct node *function_call(struct parser *s, const char *name, size_t len, struct node *const *args, size_t n_args, const char *at);
 
 /* expr_steps.c: the tree as steps. */

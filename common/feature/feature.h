@@ -84,8 +84,8 @@ enum status features_apply(const struct features *f, struct state *s, size_t inp
                            const struct view *keys, const int64_t *event_ms, const char **bad, int64_t at,
                            int64_t lateness_ms, int64_t commit, struct error *err);
 
-/* The functions of expressions as a Markdown table (docs/pipeline.md). */
-void expr_reference(struct bytes *out);
+/* Aggregates, functions and what a key takes as Markdown tables: what docs/features.md holds. */
+void features_reference(struct bytes *out);
 
 /* One expression over the columns of a batch (rules, "when" conditions). cols are not kept. */
 struct expr;

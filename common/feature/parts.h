@@ -23,7 +23,8 @@ struct part_kind {
     size_t bytes;
     bool takes_back; /* one event may be evicted wherever it lies: a late row's value is made from a copy */
     bool is_ordered; /* `add` must see the events in order */
-    bool has_runs;
+    size_t item_bytes; /* of what it keeps in runs; 0: nothing */
+    const char *item;  /* for the documents */
     void (*add)(struct past *p, const struct part_def *def, const struct event *e);
     void (*evict)(struct past *p, const struct part_def *def, const struct event *e); /* NULL: only since ever */
     /* An event is put in at this position: those from there on move by one. NULL: knows no positions. */

@@ -32,6 +32,11 @@ struct past_head {
     uint32_t free[]; /* the first free run of each order; its first word is the next one's place */
 };
 
+static inline uint32_t past_head_bytes(unsigned n_orders)
+{
+    return (uint32_t)((sizeof(struct past_head) + n_orders * sizeof(uint32_t) + 7) / 8 * 8);
+}
+
 /* Opens the entry's value, which is made when empty. */
 void past_open(struct past *p, struct entry *e);
 /* A value beside the state with empty rings and parts. */

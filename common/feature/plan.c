@@ -160,10 +160,10 @@ void plan_layout(struct plan *p, struct arena *arena)
         if (p->rings[i].n_fields && p->n_orders < FIELDS_ORDERS)
             p->n_orders = FIELDS_ORDERS;
         for (size_t k = 0; k < p->rings[i].n_parts; k++)
-            if (p->rings[i].parts[k].kind->has_runs)
+            if (p->rings[i].parts[k].kind->item_bytes)
                 p->n_orders = ORDERS_MAX;
     }
-    at = (uint32_t)((sizeof(*head) + p->n_orders * sizeof(head->free[0]) + 7) / 8 * 8);
+    at = past_head_bytes(p->n_orders);
     for (size_t i = 0; i < p->n_rings; i++) {
         struct ring_def *r = &p->rings[i];
 

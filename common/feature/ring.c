@@ -168,7 +168,7 @@ void ring_expect(const uint8_t *value, const struct plan *plan, const struct rin
         if (s[c].ms <= minus(as_of, def->cursors[c].ms))
             expect_row(value, plan, def, s[c].next);
     for (size_t i = 0; i < def->n_parts; i++)
-        if (def->parts[i].kind->has_runs)
+        if (def->parts[i].kind->item_bytes)
             __builtin_prefetch(value + (size_t)*(const uint32_t *)(const void *)(value + def->parts[i].at) * 8);
 }
 

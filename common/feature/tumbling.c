@@ -43,7 +43,7 @@ bool tumbling_takes(const struct aggregate *a)
 {
     const struct part_kind *const *kinds = kinds_of(a);
 
-    return kinds[0] && !kinds[0]->has_runs && !kinds[0]->is_ordered && !a->others;
+    return kinds[0] && !kinds[0]->item_bytes && !kinds[0]->is_ordered && !a->others;
 }
 
 static enum status add_value(struct features *f, const struct feature_def *d, struct error *err)

@@ -2,7 +2,7 @@
 #include "wiring/cases.h"
 #include "wiring/load.h"
 
-/* The tables are the reference: docs/pipeline.md holds them word for word (test_pipeline compares). */
+/* The tables are the reference: docs/pipeline.md holds them word for word (test_pipeline compares), docs/features.md those of aggregates. */
 static const struct key_def file_keys[] = {
     {"$schema", "text", "For editors, which complete and check by it: where `pipeline.schema.json` lies."},
     {"pipeline", "name, required", "The pipeline's name: topic `x` is `<pipeline>.x` on the broker, stage `y` the group `<pipeline>.y`."},
@@ -202,7 +202,7 @@ void cases_reference(struct bytes *out)
 void pipeline_reference(struct bytes *out)
 {
     static const struct key_table *const before[] = {&keys_file, &keys_topic, &keys_stage};
-    const struct key_table *const after[] = {keys_aggregates(), &keys_feature, &keys_join, &keys_label, &keys_explain, &keys_rule};
+    const struct key_table *const after[] = {&keys_feature, &keys_join, &keys_label, &keys_explain, &keys_rule};
     const struct key_table *tables[ARRAY_LEN(before) + ARRAY_LEN(keys_workers) + ARRAY_LEN(after)];
     size_t n = 0;
 
@@ -213,5 +213,4 @@ void pipeline_reference(struct bytes *out)
     for (size_t i = 0; i < ARRAY_LEN(after); i++)
         tables[n++] = after[i];
     put_tables(out, tables, n);
-    expr_reference(out);
 }
