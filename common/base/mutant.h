@@ -15,6 +15,7 @@ enum mutant {
     M_RESTORE_COMMITTED,  /* and committed records alone */
     M_GENERATION_NOW,     /* a commit takes the group's generation of this moment */
     M_GENERATION_NONE,    /* and is not tried without one */
+    M_STATE_FENCED,       /* nor is one of state alone: a position goes with it */
     M_PRODUCER_RENEWED,   /* after an end that may still be on its way the producer is a new one */
     M_CONSUMER_RENEWED,   /* so is a consumer that was given up, while its place in the group is ours */
     M_CAUSE_ASKED,        /* why offsets could not be sent is asked again when the transaction failed meanwhile */
@@ -39,7 +40,8 @@ enum mutant {
     M_REPEATS_ASLEEP,     /* and wakes no idle channel */
     M_VERDICT_AWAITED,    /* a record waits for the verdict that its model rests on */
     M_BEGINS_KNOWN,       /* where data begins is known once nobody can bring anything smaller */
-    M_MODEL_BEFORE        /* a model that does not load leaves the one before in place */
+    M_MODEL_BEFORE,       /* a model that does not load leaves the one before in place */
+    M_NAME_LEFT           /* who was dropped by its group joins again only where nobody else has its name */
 };
 
 #ifdef MUTANT

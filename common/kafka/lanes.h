@@ -49,7 +49,8 @@ struct log_kafka {
     bool revoking;  /* revoked, but not yet given back: can still be committed */
     bool stale;     /* given back with a transaction open: that can only be aborted */
     bool repointed; /* lanes were sought: assign anew */
-    bool closing, down;
+    bool lost;      /* the group may have given it to another; not yet given back: librdkafka does not join again before */
+    bool down;
     bool fenced; /* librdkafka has given the consumer up, though the slot is ours: the next take makes another */
     int64_t probed_ms, said_ms;
     struct error fault; /* of a callback; status OK: none */
@@ -69,6 +70,8 @@ enum status log_kafka_abort(struct log *l, struct error *err);
 
 /* slot.c: whether the name of this instance is still ours in the group (txn_claim_fn); a consumer that was given up knows no better. */
 enum status slot_is_ours(void *log_kafka, struct error *err);
+/* Whether nobody else has it, while our consumer does not join; asks once. */
+enum status slot_is_left(struct log_kafka *k, struct error *err);
 void slot_joined(struct log_kafka *k);
 
 #endif

@@ -85,26 +85,26 @@ static void take_assignment(struct log_kafka *k, const rd_kafka_topic_partition_
     }
 }
 
-/* Runs inside take (or close): the consumer's queue serves it. */
+/* Runs inside take: the consumer's queue serves it. */
 static void on_rebalance(rd_kafka_t *consumer, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list,
                          void *opaque)
 {
     struct log_kafka *k = opaque;
 
     k->changed = true;
-    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !k->closing) {
+    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         AUTO(tplist) none = rd_kafka_topic_partition_list_new(0);
 
         slot_joined(k);
         take_assignment(k, list);
         (void)rd_kafka_assign(consumer, none); /* lanes are assigned as the loop says where they begin */
-    } else if (code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS && !k->closing && !rd_kafka_assignment_lost(consumer)) {
+    } else if (code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS && !rd_kafka_assignment_lost(consumer)) {
         k->revoking = true;
         k->n_tasks = 0;
         (void)FAIL("log.revoking", &k->fault);
     } else {
         forget_assignment(k);
-        (void)rd_kafka_assign(consumer, NULL);
+        k->lost = true;
     }
 }
 
@@ -112,6 +112,17 @@ static void give_back(struct log_kafka *k)
 {
     forget_assignment(k);
     (void)rd_kafka_assign(k->consumer, NULL);
+}
+
+/* Once it is given back, librdkafka joins again; after a session that was over it does so as nobody it knows, and would put out
+ * who has our name meanwhile: this process was stopped, and another took its place. */
+static enum status give_back_lost(struct log_kafka *k, struct error *err)
+{
+    if (SAFE(M_NAME_LEFT) && slot_is_left(k, err) != OK)
+        return err->status;
+    k->lost = false;
+    give_back(k);
+    return OK;
 }
 
 static enum status repoint(struct log_kafka *k, struct error *err)
@@ -261,25 +272,23 @@ static enum status subscribe(struct log_kafka *k, struct error *err)
     return code == RD_KAFKA_RESP_ERR_NO_ERROR ? OK : conf_explain(err, code, k->brokers, "subscribe");
 }
 
+/* Without a word to the group: a static member does not leave, its slot waits for it. A close would wait for a lost assignment to be
+ * given back. */
 static void close_consumer(struct log_kafka *k)
 {
-    k->closing = true;
     if (k->queue != NULL)
         rd_kafka_queue_destroy(k->queue);
-    if (k->consumer != NULL) {
-        (void)rd_kafka_consumer_close(k->consumer); /* a static member does not leave: its slot waits for it */
-        rd_kafka_destroy(k->consumer);
-    }
+    if (k->consumer != NULL)
+        rd_kafka_destroy_flags(k->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     k->queue = NULL;
     k->consumer = NULL;
-    k->closing = false;
 }
 
 /* No record of the former is out: the loop was told that it has no task. */
 static enum status renew_consumer(struct log_kafka *k, struct error *err)
 {
     close_consumer(k);
-    k->fenced = false;
+    k->fenced = k->lost = false;
     return open_consumer(k, err) == OK ? subscribe(k, err) : err->status;
 }
 
@@ -412,6 +421,8 @@ static enum status lk_take(struct log *l, int timeout_ms, struct log_record *ret
     }
     if (k->fenced && renew_consumer(k, err) != OK)
         return err->status;
+    if (k->lost && give_back_lost(k, err) != OK)
+        return err->status;
     if (k->revoking)
         give_back(k);
     if (k->repointed && (s = repoint(k, err)) != OK)
@@ -430,7 +441,7 @@ static enum status lk_take(struct log *l, int timeout_ms, struct log_record *ret
     for (ssize_t i = 0; i < n; i++)
         if (take_message(k, k->batch[i], &ret[*ret_n]))
             ++*ret_n;
-    if (k->fault.status != OK) {
+    if (k->fault.status != OK && !k->changed) { /* a loop that knows of no change would restore tasks that are not here */
         for (size_t i = 0; i < *ret_n; i++)
             l->ops->release(l, &ret[i]);
         *ret_n = 0;

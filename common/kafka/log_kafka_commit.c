@@ -262,10 +262,27 @@ static enum status deliver(struct log_kafka *k, bool *ret_unmoved, struct error 
     return err->status;
 }
 
+/* A position that is committed already; false: none is. */
+static bool committed_one(const struct log_kafka *k, struct log_position *ret)
+{
+    for (size_t i = 0; i < k->n_inputs; i++)
+        for (int p = 0; p < k->inputs[i].n_lanes; p++) {
+            const struct lane *lane = &k->inputs[i].lanes[p];
+
+            if (!lane->flowing || lane->committed < 0)
+                continue;
+            *ret = (struct log_position){.input = (int)i, .partition = p, .offset = lane->committed};
+            memcpy(ret->metadata, lane->metadata, sizeof(ret->metadata));
+            return true;
+        }
+    return false;
+}
+
 enum status log_kafka_commit(struct log *l, const struct log_position *at, size_t n, bool *ret_unmoved,
                              struct error *err)
 {
     struct log_kafka *k = of(l);
+    struct log_position same;
     AUTO(tplist) list = NULL;
     AUTO(kgroup) group = NULL;
     enum txn_outcome outcome;
@@ -279,6 +296,13 @@ enum status log_kafka_commit(struct log *l, const struct log_position *at, size_
     k->n_put = 0;
     if (n == 0 && !txn_is_open(k->txn))
         return OK;
+    /* State alone moves no position, and only with one is the group asked whether its partitions are still ours. */
+    if (n == 0 && k->n_inputs > 0 && SAFE(M_STATE_FENCED)) {
+        if (!committed_one(k, &same))
+            return refuse(k, "no position of its inputs is known", err);
+        at = &same;
+        n = 1;
+    }
     for (size_t i = 0; i < n; i++) {
         const struct lane *lane = lanes_at(k, at[i].input, at[i].partition);
 

@@ -8,7 +8,8 @@
  *
  * A consumer that librdkafka has given up for fenced does not say either: after a session that ended because the broker was away,
  * librdkafka 2.16 forgets its member id, and a heartbeat before it has joined again (the application was in a commit, and served
- * no rebalance) comes from nobody under our name.
+ * no rebalance) comes from nobody under our name. The same happens to a process that was stopped for longer than its session; and
+ * when that joins again, as nobody under our name, it fences whoever took its place meanwhile. So it looks first.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 
 #define JOIN_MS 20000 /* joining again, the group may know our new member id before we do */
 #define LOOK_MS 100
+#define LEFT_MS 1000 /* where the broker does not answer, the loop goes round */
 #define UUID_CHARS 36
 
 enum holder { NOBODY, OURSELVES, ANOTHER };
@@ -40,10 +42,10 @@ static void member_of(const struct rd_kafka_group_info *group, const char *name,
 }
 
 /* By the older call: rd_kafka_DescribeConsumerGroups asserts in librdkafka 2.16 once its answer is late (its issue 5397). */
-static enum status ask(struct log_kafka *k, enum holder *ret_holder, struct error *err)
+static enum status ask(struct log_kafka *k, int timeout_ms, enum holder *ret_holder, struct error *err)
 {
     const struct rd_kafka_group_list *list = NULL;
-    rd_kafka_resp_err_t code = rd_kafka_list_groups(k->asker, k->group, &list, LANES_CALL_MS);
+    rd_kafka_resp_err_t code = rd_kafka_list_groups(k->asker, k->group, &list, timeout_ms);
     char member[256] = "", what[300], *ours;
 
     if (list != NULL && list->group_cnt == 1) {
@@ -73,6 +75,18 @@ void slot_joined(struct log_kafka *k)
     free(ours);
 }
 
+static enum status judge(const struct log_kafka *k, enum holder holder, struct error *err)
+{
+    return holder == ANOTHER ? err_set(err, ERR_FATAL, "another instance took the place of %s in group %s", k->id, k->group) : OK;
+}
+
+enum status slot_is_left(struct log_kafka *k, struct error *err)
+{
+    enum holder holder;
+
+    return ask(k, LEFT_MS, &holder, err) == OK ? judge(k, holder, err) : err->status;
+}
+
 enum status slot_is_ours(void *log_kafka, struct error *err)
 {
     struct log_kafka *k = log_kafka;
@@ -80,12 +94,12 @@ enum status slot_is_ours(void *log_kafka, struct error *err)
     enum holder holder = ANOTHER;
 
     for (;;) {
-        if (ask(k, &holder, err) != OK)
+        if (ask(k, LANES_CALL_MS, &holder, err) != OK)
             return err->status;
         if (holder != ANOTHER || rd_kafka_fatal_error(k->consumer, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR ||
             clock_mono_ms() >= deadline)
             break;
         clock_nap_ms(LOOK_MS);
     }
-    return holder == ANOTHER ? err_set(err, ERR_FATAL, "another instance took the place of %s in group %s", k->id, k->group) : OK;
+    return judge(k, holder, err);
 }

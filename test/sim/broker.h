@@ -85,7 +85,7 @@ struct member {
     char instance[64];
     int id; /* member id; a rejoin of a static member gets a new one */
     bool joined;
-    int64_t heard_us, session_us;
+    int64_t since_us, heard_us, session_us; /* since_us: when it got its id */
     bool topics[TOPICS_MAX];
     bool assigned[TOPICS_MAX][PARTITIONS_MAX];
 };
@@ -168,6 +168,7 @@ rd_kafka_resp_err_t group_sync(struct broker *b, int group, const char *instance
 rd_kafka_resp_err_t group_heartbeat(struct broker *b, int group, const char *instance, int member_id, int generation);
 void group_expire(struct broker *b); /* members not heard of for their session */
 void group_hear_all(struct broker *b); /* a coordinator that has just started gives each member its whole session */
+const struct member *group_member(struct broker *b, int group, const char *instance); /* NULL: there is none */
 void group_kick(struct broker *b, int group, const char *instance);
 rd_kafka_resp_err_t group_txn_commit(struct broker *b, int group, int pid, int epoch, const char *instance, int member_id,
                                      int generation, const struct offsets *offsets);

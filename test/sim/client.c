@@ -129,7 +129,7 @@ int client_group(const struct rd_kafka_s *rk)
 int64_t client_tick(struct rd_kafka_s *rk)
 {
     if (rk->tick_us <= sim.now_us)
-        rk->tick_us = sim.now_us < sim.away_until_us ? sim.away_until_us : consumer_tick(rk);
+        rk->tick_us = consumer_tick(rk);
     return rk->tick_us;
 }
 

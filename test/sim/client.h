@@ -77,6 +77,7 @@ struct rd_kafka_s {
     int group, member_id, generation;
     bool subscribed[TOPICS_MAX];
     enum membership membership;
+    int64_t heard_us; /* its group's last answer */
     bool lost;
     bool assigned[TOPICS_MAX][PARTITIONS_MAX]; /* by the group */
     bool has_assignment;

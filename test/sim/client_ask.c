@@ -174,6 +174,7 @@ rd_kafka_resp_err_t rd_kafka_list_groups(rd_kafka_t *rk, const char *group, cons
 
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         return code;
+    rk->owner->looked_us = sim.now_us;
     g = &sim.broker->groups[group_of(sim.broker, group)];
     l = xcalloc(1, sizeof(*l));
     l->list = (struct rd_kafka_group_list){.groups = &l->group, .group_cnt = 1};

@@ -10,6 +10,7 @@
 
 static void give_up(rd_kafka_t *rk)
 {
+    rk->owner->forgot_us = sim.now_us;
     rk->fatal = RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
     rk->lost = true;
     rk->membership = GIVEN_UP;
@@ -21,6 +22,8 @@ static void give_up(rd_kafka_t *rk)
 static void revoke(rd_kafka_t *rk, bool lost)
 {
     rk->lost |= lost;
+    if (lost)
+        rk->owner->forgot_us = sim.now_us;
     if (rk->membership == REVOKING)
         return;
     rk->membership = REVOKING;
@@ -54,6 +57,32 @@ static void judge(rd_kafka_t *rk, rd_kafka_resp_err_t code)
         rk->membership = OUTSIDE;
 }
 
+/* Nobody has answered for a session: it takes itself for dropped, whoever has its name meanwhile. */
+static bool session_is_over(rd_kafka_t *rk)
+{
+    if (rk->membership != STEADY || sim.now_us <= rk->heard_us + (int64_t)rk->conf.session_ms * 1000)
+        return false;
+    story("its session is over, as far as it can tell");
+    client_forget(rk);
+    return rk->membership == REVOKING;
+}
+
+/* Who was a member and joins as somebody new puts out who has its name: it must not have been there when this one looked. */
+static rd_kafka_resp_err_t join(rd_kafka_t *rk)
+{
+    struct instance *me = rk->owner;
+    const struct member *there = group_member(sim.broker, rk->group, rk->conf.instance);
+    rd_kafka_resp_err_t code;
+
+    if (rk->member_id == 0 && me->member_id != 0 && there && there->id != me->member_id &&
+        (there->since_us <= me->forgot_us || there->since_us <= me->looked_us))
+        fail("%s puts out the one that took its place", me->name);
+    code = group_join(sim.broker, rk->group, rk->conf.instance, rk->subscribed, (int64_t)rk->conf.session_ms * 1000, &rk->member_id);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        me->member_id = rk->member_id;
+    return code;
+}
+
 int64_t consumer_tick(rd_kafka_t *rk)
 {
     const int64_t soon = sim.now_us + 30000, beat = sim.now_us + (int64_t)rk->conf.heartbeat_ms * 1000;
@@ -62,8 +91,12 @@ int64_t consumer_tick(rd_kafka_t *rk)
 
     if (rk->group < 0 || rk->membership == GIVEN_UP)
         return INT64_MAX;
+    if (session_is_over(rk))
+        return jitter_below(2) ? sim.now_us : soon; /* which comes first, an answer to the heartbeat or the application? */
+    if (client_down())
+        return beat < sim.away_until_us ? beat : sim.away_until_us;
     if (rk->membership == OUTSIDE) {
-        code = group_join(b, rk->group, rk->conf.instance, rk->subscribed, (int64_t)rk->conf.session_ms * 1000, &rk->member_id);
+        code = join(rk);
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
             rk->membership = WAITING;
         else
@@ -73,7 +106,7 @@ int64_t consumer_tick(rd_kafka_t *rk)
     if (rk->membership == WAITING) {
         code = group_sync(b, rk->group, rk->conf.instance, rk->member_id, &rk->generation, rk->assigned);
         if (code == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS) { /* another rebalance began meanwhile: joins again */
-            (void)group_join(b, rk->group, rk->conf.instance, rk->subscribed, (int64_t)rk->conf.session_ms * 1000, &rk->member_id);
+            (void)join(rk);
             return soon;
         }
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -82,10 +115,12 @@ int64_t consumer_tick(rd_kafka_t *rk)
         }
         rk->membership = STEADY;
         rk->lost = false;
+        rk->heard_us = sim.now_us;
         client_op(rk, OP_ASSIGN, RD_KAFKA_RESP_ERR_NO_ERROR);
         return beat;
     }
     code = group_heartbeat(b, rk->group, rk->conf.instance, rk->member_id, rk->generation);
+    rk->heard_us = sim.now_us;
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         judge(rk, code);
     return beat;
@@ -325,20 +360,22 @@ void client_member(const rd_kafka_consumer_group_metadata_t *m, struct request *
     r->id = xstrdup(m->instance);
 }
 
-/* A static member says no good-bye. */
 rd_kafka_resp_err_t rd_kafka_consumer_close(rd_kafka_t *rk)
 {
     int how;
 
+    (void)rk;
     (void)step_begin(STEP_CLOSE, 400, &how);
-    if (rk->has_assignment && rk->conf.rebalance) {
-        rk->has_assignment = false;
-        rk->ops[0] = (struct op){OP_REVOKE, RD_KAFKA_RESP_ERR_NO_ERROR};
-        rk->n_ops = 1;
-        client_serve(rk);
-    }
-    rk->group = -1;
-    rk->tick_us = INT64_MAX;
     step_end(0);
     return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+/* Its group hears nothing of it. */
+void rd_kafka_destroy_flags(rd_kafka_t *rk, int flags)
+{
+    (void)flags;
+    rk->group = -1;
+    rk->tick_us = INT64_MAX;
+    (void)rd_kafka_consumer_close(rk);
+    rd_kafka_destroy(rk);
 }

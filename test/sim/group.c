@@ -32,6 +32,11 @@ static struct member *member_of(struct group *g, const char *instance)
     return NULL;
 }
 
+const struct member *group_member(struct broker *b, int group, const char *instance)
+{
+    return member_of(&b->groups[group], instance);
+}
+
 static int by_instance(const void *a, const void *b)
 {
     return strcmp(((const struct member *)a)->instance, ((const struct member *)b)->instance);
@@ -122,11 +127,12 @@ rd_kafka_resp_err_t group_join(struct broker *b, int group, const char *instance
         assert(g->n_members < MEMBERS_MAX);
         prepare(g);
         m = &g->members[g->n_members++];
-        *m = (struct member){.id = ++g->next_id, .session_us = session_us};
+        *m = (struct member){.id = ++g->next_id, .since_us = b->now_us, .session_us = session_us};
         snprintf(m->instance, sizeof(m->instance), "%s", instance);
         memcpy(m->topics, topics, sizeof(m->topics));
     } else if (*member_id == 0) {
         m->id = ++g->next_id; /* a static member is back: in a stable group nobody else notices, and its former self is fenced */
+        m->since_us = b->now_us;
     }
     m->heard_us = b->now_us;
     m->joined = true;

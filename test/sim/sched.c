@@ -407,7 +407,7 @@ static bool strike_broker(struct instance *me, enum fault fault, int how)
 /* Faults of the process and at the broker strike here; those of the wire are the caller's. */
 static enum fault strike(struct instance *me, enum step step, enum fault fault, int how)
 {
-    static const int64_t stop_us[] = {300000, 1000000, 2000000, 2900000}, zombie_us[] = {1500000, 4500000, 9000000, 16000000};
+    static const int64_t stop_us[] = {300000, 1000000, 2900000, 8000000}, zombie_us[] = {1500000, 4500000, 9000000, 16000000};
 
     switch (fault) {
     case FAULT_KILL:

@@ -52,7 +52,7 @@ enum fault {
     /* of the process */
     FAULT_KILL,       /* before the call takes effect; its slot starts again */
     FAULT_KILL_AFTER, /* after it took effect */
-    FAULT_STOP,       /* for less than its session */
+    FAULT_STOP,       /* for less than its session; how 3: for longer, and others take its tasks */
     FAULT_ZOMBIE,     /* stopped, its successor starts, then it goes on */
     FAULT_LEAVE,      /* asked to end (SIGTERM) */
     FAULT_JOIN,       /* another instance of the stage starts: a rebalance */
@@ -128,7 +128,8 @@ struct instance {
     bool stopping;    /* SIGTERM came */
     bool kill_after;
     int how_killed;
-    bool is_zombie;   /* has a successor */
+    int member_id;    /* what its group called it last; 0: it was in none yet */
+    int64_t forgot_us, looked_us; /* when its client lost that; when it looked who is in the group */
     int n_empty_takes;
     struct stage *s;
     struct rd_kafka_s *clients;
