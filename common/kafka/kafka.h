@@ -65,6 +65,9 @@ enum status reader_add(struct reader *r, const char *topic, int partition, int64
 /* The next record of any range; *ret_end when all are read. With timeout_ms < 0 it waits (60 s without progress is an
  * error). */
 enum status reader_next(struct reader *r, int timeout_ms, struct reader_msg *ret_msg, bool *ret_end, struct error *err);
+/* The same for up to cap of them that are there, without their headers. */
+enum status reader_take(struct reader *r, int timeout_ms, struct reader_msg *ret, size_t cap, size_t *ret_n, bool *ret_end,
+                        struct error *err);
 /* Event-time progress of a record, which nearly orders its partition; false: it has none (a mark, bytes of no schema). */
 typedef bool reader_at_fn(void *ctx, const struct reader_msg *m, int64_t *ret_at);
 struct reader_span {

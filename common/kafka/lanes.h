@@ -1,5 +1,5 @@
 /* common/kafka/lanes.h */
-/* lanes: what the Kafka driver's files share: log_kafka.c (taking, assignment), log_kafka_commit.c (outcomes), slot.c. */
+/* lanes: what the Kafka driver's files share: log_kafka.c (taking, assignment), log_kafka_commit.c (outcomes), log_kafka_restore.c, slot.c. */
 #ifndef KAFKA_LANES_H
 #define KAFKA_LANES_H
 
@@ -63,6 +63,8 @@ struct lane *lanes_at(struct log_kafka *k, int input, int partition);
 int lanes_input(const struct log_kafka *k, const char *topic);
 
 enum status log_kafka_committed(struct log *l, int task, struct log_position *ret, struct error *err);
+enum status log_kafka_restore(struct log *l, const char *topic, const int *partitions, size_t n, log_restore_fn *each, void *ctx,
+                              struct error *err); /* log_kafka_restore.c */
 enum status log_kafka_commit(struct log *l, const struct log_position *at, size_t n, bool *ret_unmoved,
                              struct error *err);
 enum status log_kafka_others(struct log *l, int64_t *ret_at, struct error *err);

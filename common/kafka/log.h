@@ -60,7 +60,12 @@ struct log_assignment {
 };
 
 struct log;
-typedef enum status log_restore_fn(void *ctx, struct view key, struct view value, struct error *err);
+struct log_kept {
+    int partition;
+    struct view key, value;
+};
+
+typedef enum status log_restore_fn(void *ctx, const struct log_kept *kept, size_t n, struct error *err);
 
 struct log_ops {
     /* Up to cap records and end marks, waiting at most timeout_ms for the first; and assignment changes. */
@@ -87,8 +92,8 @@ struct log_ops {
     size_t (*refused)(struct log *l, const size_t **ret_puts);
     /* Drops what was put since the last commit. */
     enum status (*abort)(struct log *l, struct error *err);
-    /* Every committed record of a compacted topic's partition, up to its high watermark now. */
-    enum status (*restore)(struct log *l, const char *topic, int partition, log_restore_fn *each, void *ctx,
+    /* Every committed record of a compacted topic's partitions, up to their high watermarks now, some at a time; each partition's in order. */
+    enum status (*restore)(struct log *l, const char *topic, const int *partitions, size_t n, log_restore_fn *each, void *ctx,
                            struct error *err);
     /* Partitions of a topic that the stage writes. */
     enum status (*partitions)(struct log *l, const char *topic, int *ret_n, struct error *err);

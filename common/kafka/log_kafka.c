@@ -525,38 +525,7 @@ static enum status lk_put_all(struct log *l, const struct log_put *puts, size_t 
     return s;
 }
 
-/* ---- restore, partitions, open, close ---- */
-
-static enum status lk_restore(struct log *l, const char *topic, int partition, log_restore_fn *each, void *ctx,
-                              struct error *err)
-{
-    struct log_kafka *k = of(l);
-    struct reader *r;
-    int64_t low, bound = 0;
-    bool end = false;
-    enum status s = k->restorer ? OK : reader_new(k->brokers, k->pipeline, &k->restorer, err);
-
-    /* To the high watermark, not to the last stable offset: a crashed writer's open transaction holds that below
-     * newer committed values, and the state would be old without any error. */
-    r = k->restorer;
-    if (s == OK)
-        s = SAFE(M_RESTORE_BOUND) ? conf_ends(k->asker, k->brokers, topic, &partition, 1, &bound, err)
-                                  : reader_bounds(r, topic, partition, &low, &bound, err);
-    if (s == OK)
-        s = reader_add(r, topic, partition, 0, bound, err);
-    while (s == OK && !end) {
-        struct reader_msg m;
-
-        s = reader_next(r, /* timeout_ms= */ -1, &m, &end, err);
-        if (s == OK && !end)
-            s = each(ctx, m.key, m.value, err);
-    }
-    if (s == OK)
-        return OK;
-    reader_free(r); /* amid its range */
-    k->restorer = NULL;
-    return err_wrap(err, "restore");
-}
+/* ---- partitions, open, close ---- */
 
 static enum status lk_partitions(struct log *l, const char *topic, int *ret_n, struct error *err)
 {
@@ -640,7 +609,7 @@ enum status log_kafka_new(const struct pipeline *p, const struct stage_def *def,
         .commit = log_kafka_commit,
         .refused = lk_refused,
         .abort = log_kafka_abort,
-        .restore = lk_restore,
+        .restore = log_kafka_restore,
         .partitions = lk_partitions,
         .end = lk_end,
         .others = log_kafka_others,

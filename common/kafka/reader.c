@@ -32,7 +32,8 @@ struct reader {
     bool down;
     rd_kafka_message_t *batch[BATCH];
     size_t n_batch, at;
-    rd_kafka_message_t *lent; /* its views are with the caller */
+    rd_kafka_message_t *lent[BATCH]; /* their views are with the caller */
+    size_t n_lent;
 };
 
 static void on_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
@@ -85,11 +86,15 @@ enum status reader_new(const char *brokers, const struct pipeline *p, struct rea
     return OK;
 }
 
+static void take_back(struct reader *r)
+{
+    while (r->n_lent)
+        rd_kafka_message_destroy(r->lent[--r->n_lent]);
+}
+
 static void drop_batch(struct reader *r)
 {
-    if (r->lent != NULL)
-        rd_kafka_message_destroy(r->lent);
-    r->lent = NULL;
+    take_back(r);
     while (r->at < r->n_batch)
         rd_kafka_message_destroy(r->batch[r->at++]);
     r->at = r->n_batch = 0;
@@ -268,14 +273,12 @@ static bool all_done(const struct reader *r)
     return true;
 }
 
-static struct view header(const rd_kafka_message_t *m, const char *name)
+static struct view header(const rd_kafka_headers_t *headers, const char *name)
 {
-    rd_kafka_headers_t *headers;
     const void *value;
     size_t n;
 
-    if (rd_kafka_message_headers(m, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR ||
-        rd_kafka_header_get_last(headers, name, &value, &n) != RD_KAFKA_RESP_ERR_NO_ERROR)
+    if (rd_kafka_header_get_last(headers, name, &value, &n) != RD_KAFKA_RESP_ERR_NO_ERROR)
         return view_of(NULL, 0);
     return view_of(value == NULL ? "" : value, n);
 }
@@ -302,8 +305,6 @@ static bool take_record(struct reader *r, rd_kafka_message_t *m, struct reader_m
         .arrival_ms = rd_kafka_message_timestamp(m, &kind),
         .key = view_of(m->key, m->key_len),
         .value = view_of(m->payload, m->len),
-        .mark = header(m, "millrace.mark"),
-        .subject = header(m, "subject"),
     };
     return true;
 }
@@ -349,37 +350,51 @@ static void fill(struct reader *r, int timeout_ms)
     r->n_batch = n > 0 ? (size_t)n : 0;
 }
 
-enum status reader_next(struct reader *r, int timeout_ms, struct reader_msg *ret_msg, bool *ret_end, struct error *err)
+/* What of the batch at hand are records of ranges. */
+static enum status take_batch(struct reader *r, struct reader_msg *ret, size_t cap, size_t *n, struct error *err)
 {
-    int64_t deadline = clock_mono_ms() + (timeout_ms < 0 ? PROGRESS_TIMEOUT_MS : timeout_ms);
+    while (r->at < r->n_batch && *n < cap) {
+        rd_kafka_message_t *m = r->batch[r->at++];
+        enum status s = OK;
+
+        if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR && take_record(r, m, &ret[*n])) {
+            r->lent[r->n_lent++] = m;
+            ++*n;
+            continue;
+        }
+        if (m->err != RD_KAFKA_RESP_ERR_NO_ERROR)
+            s = event(r, m, err);
+        rd_kafka_message_destroy(m);
+        if (s != OK)
+            return s;
+    }
+    return OK;
+}
+
+enum status reader_take(struct reader *r, int timeout_ms, struct reader_msg *ret, size_t cap, size_t *ret_n, bool *ret_end,
+                        struct error *err)
+{
+    int64_t deadline = INT64_MIN;
     enum status s;
 
-    if (r->lent != NULL)
-        rd_kafka_message_destroy(r->lent);
-    r->lent = NULL;
+    take_back(r);
     *ret_end = false;
-    *ret_msg = (struct reader_msg){.partition = -1};
+    *ret_n = 0;
+    if (cap > BATCH)
+        cap = BATCH;
     if (r->changed && (s = begin_ranges(r, err)) != OK)
         return s;
     for (;;) {
         int64_t left;
 
-        while (r->at < r->n_batch) {
-            rd_kafka_message_t *m = r->batch[r->at++];
-
-            if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR && take_record(r, m, ret_msg)) {
-                r->lent = m;
-                return OK;
-            }
-            s = m->err == RD_KAFKA_RESP_ERR_NO_ERROR ? OK : event(r, m, err);
-            rd_kafka_message_destroy(m);
-            if (s != OK)
-                return s;
-        }
+        if ((s = take_batch(r, ret, cap, ret_n, err)) != OK || *ret_n != 0)
+            return s;
         if (all_done(r)) {
             *ret_end = true;
             return OK;
         }
+        if (deadline == INT64_MIN)
+            deadline = clock_mono_ms() + (timeout_ms < 0 ? PROGRESS_TIMEOUT_MS : timeout_ms);
         left = deadline - clock_mono_ms();
         if (left <= 0 && timeout_ms < 0)
             return no_progress(r, err);
@@ -387,6 +402,21 @@ enum status reader_next(struct reader *r, int timeout_ms, struct reader_msg *ret
         if (left <= 0 && r->n_batch == 0)
             return OK;
     }
+}
+
+enum status reader_next(struct reader *r, int timeout_ms, struct reader_msg *ret_msg, bool *ret_end, struct error *err)
+{
+    rd_kafka_headers_t *headers;
+    size_t n;
+
+    *ret_msg = (struct reader_msg){.partition = -1};
+    if (reader_take(r, timeout_ms, ret_msg, 1, &n, ret_end, err) != OK)
+        return err->status;
+    if (n && rd_kafka_message_headers(r->lent[0], &headers) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        ret_msg->mark = header(headers, "millrace.mark");
+        ret_msg->subject = header(headers, "subject");
+    }
+    return OK;
 }
 
 bool reader_caught_up(const struct reader *r)

@@ -65,9 +65,9 @@ enum status finite_abort(struct log *log, struct error *err)
     return OK;
 }
 
-enum status finite_restore(struct log *log, const char *topic, int partition, log_restore_fn *each, void *ctx,
+enum status finite_restore(struct log *log, const char *topic, const int *partitions, size_t n, log_restore_fn *each, void *ctx,
                            struct error *err)
 {
-    (void)log, (void)topic, (void)partition, (void)each, (void)ctx, (void)err;
+    (void)log, (void)topic, (void)partitions, (void)n, (void)each, (void)ctx, (void)err;
     return OK;
 }

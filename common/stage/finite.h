@@ -35,7 +35,7 @@ enum status finite_committed(struct log *log, int task, struct log_position *ret
 enum status finite_seek(struct log *log, int input, int partition, int64_t offset, struct error *err);
 enum status finite_pause(struct log *log, int input, int partition, bool paused, struct error *err);
 enum status finite_abort(struct log *log, struct error *err);
-enum status finite_restore(struct log *log, const char *topic, int partition, log_restore_fn *each, void *ctx,
+enum status finite_restore(struct log *log, const char *topic, const int *partitions, size_t n, log_restore_fn *each, void *ctx,
                            struct error *err);
 
 #endif

@@ -8,7 +8,7 @@
  *   waits.c      who keeps a task waiting
  *   output.c     a transform's rows and marks -> encoded records, kept until the commit's outcome is known
  *   dead.c       records that could not be processed -> DeadLetter records
- *   changelog.c  a task's state and cursors -> State records and back
+ *   changelog.c  a task's state and cursors -> State records; restore.c: and back
  *   file.c       the log as files (file_topic.c: one read, file_order.c: outputs in order); range.c: as a replay of past
  *                records into another topic; finite.c: what the two share
  *   loop.c       the loop
@@ -29,6 +29,9 @@
 #define TAKE_MAX 2000
 #define CHECK_MAX (2 * INPUTS_MAX + 2)
 #define CHANGELOG_BYTES ((size_t)256 * 1024)
+#define CHANGELOG_BYTES_MAX ((size_t)1024 * 1024)
+#define CHANGELOG_COMMITS 32 /* in which what is dirty is to be written */
+#define STATE_LAYOUT 1 /* of the bytes of a key's state: one more whenever a worker lays them out otherwise */
 
 /* Cursor of one channel of one input: everything below `offset` is taken (or reflected). */
 struct cursor {
@@ -168,7 +171,7 @@ struct stage {
     bool is_file; /* no broker at all */
     bool finite;  /* files, or a replay: ends at the inputs' end, keeps nothing */
     bool stateful; /* has a changelog */
-    size_t changelog_bytes; /* of keys that a commit writes at most; the rest waits for the next */
+    size_t changelog_bytes, changelog_bytes_max; /* of keys that a commit writes, as there are few or many; the rest waits for the next */
     int n_tasks_all; /* partitions of the inputs */
     int64_t ahead_ms; /* how far before its arrival no event time of this pipeline can lie: the largest `time.ahead` */
     struct input inputs[INPUTS_MAX];
@@ -269,8 +272,13 @@ void dead_refused(struct stage *s, const struct log_put *refused, const struct p
                   struct log_put *ret_put);
 
 /* changelog.c */
+const char *stage_set(const struct stage *s); /* the features' fingerprint, "" without any */
 enum status changelog_write(struct stage *s, struct task *t, struct error *err);
-enum status changelog_restore(struct stage *s, struct task *t, struct error *err);
+
+/* restore.c */
+enum status changelog_restore(struct stage *s, struct error *err); /* of all tasks */
+/* What keys reflected when they were restored matters until nothing is replayed any more. */
+void changelog_forget(struct task *t);
 bool changelog_reflects(const struct task *t, const struct entry *e, int input, int task, int64_t offset);
 
 /* check.c: the topics that must be there, as the pipeline says. */

@@ -37,15 +37,14 @@ static enum status restore_tasks(struct stage *s, struct error *err)
     loop_drop_tasks(s);
     if (SAFE(M_STALE_ABORTED) && s->log->ops->abort(s->log, err) != OK)
         return err->status;
-    for (size_t i = 0; i < s->n_assigned; i++) {
-        struct task *t = task_new(s, s->assigned[i]);
-
-        ops_ready(s->ops, false, "restoring task %d, %zu of %zu", t->id, i + 1, s->n_assigned);
-        s->tasks[s->n_tasks++] = t;
-        if (changelog_restore(s, t, err) != OK)
-            return err->status;
-        task_moment(t, s->commit, s->n_inputs);
-    }
+    if (s->n_assigned)
+        ops_ready(s->ops, false, "restoring %zu tasks", s->n_assigned);
+    for (size_t i = 0; i < s->n_assigned; i++)
+        s->tasks[s->n_tasks++] = task_new(s, s->assigned[i]);
+    if (changelog_restore(s, err) != OK)
+        return err->status;
+    for (size_t i = 0; i < s->n_tasks; i++)
+        task_moment(s->tasks[i], s->commit, s->n_inputs);
     if (s->n_assigned)
         ops_ready(s->ops, true, "processing %zu tasks", s->n_assigned);
     else
@@ -239,6 +238,8 @@ static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, si
     for (size_t r = 0; r < n; r++)
         fill_row(s, t, &rows, (struct view *)rows.keys, (int64_t *)rows.event_ms, (int64_t *)rows.at, &pending[r], r);
     st = s->worker->transform(s->ctx, &rows, outs, err);
+    if (st != OK)
+        (void)err_wrap(err, "task %d", t->id);
     if (st == OK)
         st = put_rows(s, t, &rows, pending, outs, err);
     for (size_t r = 0; r < n; r++)
@@ -360,8 +361,16 @@ static void committed(struct stage *s, const struct log_position *at, size_t n, 
     s->turn_changed = false;
     for (size_t i = 0; i < s->n_tasks; i++) {
         s->tasks[i]->changed = false;
+        if (s->tasks[i]->n_restored && !task_replays(s->tasks[i], s->n_inputs))
+            changelog_forget(s->tasks[i]);
         task_moment(s->tasks[i], s->commit, s->n_inputs);
     }
+}
+
+/* Also where nothing comes any more: the records that a restore would need grow old, and the log forgets them. */
+static bool has_to_write(const struct stage *s, const struct task *t)
+{
+    return s->stateful && state_since_min(t->state) != INT64_MAX && !task_replays(t, s->n_inputs);
 }
 
 static enum status commit(struct stage *s, int64_t now_ms, struct error *err)
@@ -372,6 +381,7 @@ static enum status commit(struct stage *s, int64_t now_ms, struct error *err)
     bool unmoved = false;
     size_t n;
 
+    begun_us = clock_mono_us();
     arena_reset(&s->scratch);
     at = arena_alloc(&s->scratch, (s->n_tasks * s->n_inputs + 1) * sizeof(*at));
     for (size_t i = 0; i < s->n_tasks; i++) {
@@ -383,11 +393,10 @@ static enum status commit(struct stage *s, int64_t now_ms, struct error *err)
         t->idle = task_idle(s, t, now_ms);
         if (!s->def->at_least_once && output_marks(s, t, task_progress(s, t, now_ms), t->idle, err) != OK)
             return err->status;
-        if (s->stateful && t->changed && changelog_write(s, t, err) != OK)
+        if (s->stateful && (t->changed || has_to_write(s, t)) && changelog_write(s, t, err) != OK)
             return err->status;
     }
     n = collect_positions(s, at, now_ms);
-    begun_us = clock_mono_us();
     while ((st = s->log->ops->commit(s->log, at, n, &unmoved, err)) == ERR_RETRY && unmoved) {
         metrics_add(&s->metrics, METRIC_COMMITS, COMMIT_ABORTED, 1);
         log_warn("commit_again", "reason=\"%s\" records=%zu", err->text, s->n_kept);
@@ -430,7 +439,7 @@ static bool commit_due(const struct stage *s, int64_t now_ms)
     if (now_ms - s->committed_ms < s->def->commit_interval_ms && s->kept_bytes.n < KEPT_BYTES_MAX)
         return false;
     for (size_t i = 0; i < s->n_tasks; i++)
-        changed |= s->tasks[i]->changed || (task_idle(s, s->tasks[i], now_ms) != s->tasks[i]->idle);
+        changed |= s->tasks[i]->changed || has_to_write(s, s->tasks[i]) || (task_idle(s, s->tasks[i], now_ms) != s->tasks[i]->idle);
     return changed;
 }
 

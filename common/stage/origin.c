@@ -81,6 +81,11 @@ bool origins_pass(struct origins *all, const struct origin *o)
     return true;
 }
 
+bool origins_next(struct origins *all, const struct origin *o)
+{
+    return (all->n == 0 || by_origin(&all->last[all->n - 1], o) < 0) && origins_pass(all, o);
+}
+
 void origins_done(struct origins *all)
 {
     free(all->last);

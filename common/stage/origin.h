@@ -39,6 +39,8 @@ struct origins {
 
 /* True: beyond the last one of its origin, which it now is. False: a repeat. */
 bool origins_pass(struct origins *all, const struct origin *o);
+/* The same for one behind all others, by origin; false also where it is not. */
+bool origins_next(struct origins *all, const struct origin *o);
 void origins_done(struct origins *all);
 
 /* Offsets of records that were dropped, rising. */

@@ -221,6 +221,7 @@ enum status stage_load(struct stage *s, struct error *err)
     s->ops = ops_new(&s->metrics);
     s->registry = registry_new();
     s->changelog_bytes = CHANGELOG_BYTES;
+    s->changelog_bytes_max = CHANGELOG_BYTES_MAX;
     if (register_schemas(s, err) != OK)
         return err->status;
     output_open(s);

@@ -64,6 +64,8 @@ struct worker {
     void (*progress)(void *ctx, int64_t at_min);
     /* Optional. Files alone, once, when all inputs have ended: puts what still follows from them. */
     enum status (*finish)(void *ctx, struct stage *s, struct error *err);
+    /* Optional. A key's state as the changelog gave it back, from outside: OK if `transform` may go on with it. */
+    enum status (*check)(void *ctx, struct view value, struct error *err);
     void (*close)(void *ctx);
 };
 

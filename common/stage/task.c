@@ -50,9 +50,7 @@ void task_free(struct stage *s, struct task *t)
         dropped_done(&t->inputs[i].dropped);
         page_close(&t->inputs[i].page);
     }
-    for (size_t i = 0; i < t->n_restored; i++)
-        free(t->restored[i].cursors);
-    free(t->restored);
+    changelog_forget(t);
     for (size_t m = 0; m < t->n_moments; m++)
         moment_done(&t->moments[m]);
     free(t->moments);

@@ -1,6 +1,6 @@
 #include "state/state.h"
 
-#include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -20,10 +20,17 @@ struct state {
     size_t used_bytes;
     size_t limit_bytes;
     struct entry *dirty_first, *dirty_last;
+    size_t n_dirty;
     uint32_t chunk_next; /* of the first dirty entry */
     struct entry **ordered; /* by key, the first n_ordered of them; then those that were made since; NULL: nobody asked */
     size_t n_ordered, n_listed, cap_listed;
 };
+
+/* What an allocation takes: glibc's header and rounding. */
+static size_t heap_bytes(size_t n)
+{
+    return n <= 24 ? 32 : (n + 8 + 15) / 16 * 16;
+}
 
 struct state *state_new(size_t limit_bytes)
 {
@@ -112,8 +119,8 @@ static enum status check_limit(const struct state *s, size_t more, struct error 
     if (s->used_bytes + more <= s->limit_bytes)
         return OK;
     return err_set(err, ERR_FATAL,
-                   "state needs %zu bytes for %zu keys, %zu are allowed: raise the memory setting or run more processes",
-                   s->used_bytes + more, s->n_keys, s->limit_bytes);
+                   "its state needs %zu bytes for %zu keys, %zu are allowed: give the stage more \"memory\", or run more "
+                   "instances; it goes on from what it has committed", s->used_bytes + more, s->n_keys, s->limit_bytes);
 }
 
 static void list(struct state *s, struct entry *e)
@@ -137,12 +144,13 @@ struct entry *state_get_hashed(struct state *s, struct view key, uint64_t hash, 
 {
     struct slot *slot = slot_of(s, hash, key);
     struct entry *e = slot->entry;
+    bool full = s->n_keys * 4 >= s->n_slots * 3;
 
     if (e)
         return e;
-    if (check_limit(s, sizeof(*e) + key.n, err) != OK)
-        return NULL;
-    if (s->n_keys * 4 >= s->n_slots * 3) {
+    if (check_limit(s, heap_bytes(sizeof(*e) + key.n) + (full ? 2 * s->n_slots * sizeof(*slot) : 0), err) != OK)
+        return NULL; /* while the table grows, the former one is there too */
+    if (full) {
         grow(s);
         slot = slot_of(s, hash, key);
     }
@@ -152,7 +160,7 @@ struct entry *state_get_hashed(struct state *s, struct view key, uint64_t hash, 
     e->key = view_of(e + 1, key.n);
     *slot = (struct slot){hash, e};
     s->n_keys++;
-    s->used_bytes += sizeof(*e) + key.n;
+    s->used_bytes += heap_bytes(sizeof(*e) + key.n);
     if (s->ordered)
         list(s, e);
     return e;
@@ -201,15 +209,29 @@ struct entry *const *state_in_order(struct state *s, size_t *ret_n)
     return s->ordered;
 }
 
+/* What it grows by is not zeroed. */
+static enum status set_size(struct state *s, struct entry *e, size_t n_bytes, struct error *err)
+{
+    size_t had = e->value ? heap_bytes(e->n_bytes) : 0, has = heap_bytes(n_bytes);
+
+    if (e->value && n_bytes == e->n_bytes)
+        return OK;
+    if (has > had && check_limit(s, has - had, err) != OK)
+        return ERR_FATAL;
+    s->used_bytes += has - had;
+    e->value = xrealloc(e->value, n_bytes ? n_bytes : 1);
+    e->n_bytes = n_bytes;
+    return OK;
+}
+
 enum status state_resize(struct state *s, struct entry *e, size_t n_bytes, struct error *err)
 {
-    if (n_bytes > e->n_bytes && check_limit(s, n_bytes - e->n_bytes, err) != OK)
+    size_t had = e->n_bytes;
+
+    if (set_size(s, e, n_bytes, err) != OK)
         return ERR_FATAL;
-    s->used_bytes += n_bytes - e->n_bytes;
-    e->value = xrealloc(e->value, n_bytes ? n_bytes : 1);
-    if (n_bytes > e->n_bytes)
-        memset(e->value + e->n_bytes, 0, n_bytes - e->n_bytes);
-    e->n_bytes = n_bytes;
+    if (n_bytes > had)
+        memset(e->value + had, 0, n_bytes - had);
     return OK;
 }
 
@@ -261,6 +283,7 @@ void state_dirty(struct state *s, struct entry *e, size_t offset, size_t n, int6
     if (e->is_dirty)
         return;
     e->is_dirty = true;
+    s->n_dirty++;
     e->since = commit;
     e->dirty_next = NULL;
     if (s->dirty_last)
@@ -268,6 +291,11 @@ void state_dirty(struct state *s, struct entry *e, size_t offset, size_t n, int6
     else
         s->dirty_first = e;
     s->dirty_last = e;
+}
+
+static void clear_chunks(struct entry *e)
+{
+    memset(e->n_words ? e->dirty.words : &e->dirty.bits, 0, (e->n_words ? e->n_words : 1) * sizeof(uint64_t));
 }
 
 static void clean_first(struct state *s)
@@ -278,7 +306,8 @@ static void clean_first(struct state *s)
     if (s->dirty_first == NULL)
         s->dirty_last = NULL;
     e->is_dirty = false;
-    memset(e->n_words ? e->dirty.words : &e->dirty.bits, 0, (e->n_words ? e->n_words : 1) * sizeof(uint64_t));
+    s->n_dirty--;
+    clear_chunks(e);
     e->dirty_next = NULL;
     s->chunk_next = 0;
 }
@@ -321,27 +350,69 @@ int64_t state_since_min(const struct state *s)
     return s->dirty_first ? s->dirty_first->since : INT64_MAX;
 }
 
-enum status state_restore(struct state *s, struct view key, uint32_t index, uint32_t n_chunks, struct view chunk,
+size_t state_dirty_bytes(const struct state *s)
+{
+    return s->n_dirty ? (size_t)((double)s->used_bytes / (double)s->n_keys * (double)s->n_dirty) : 0;
+}
+
+/* A value of several chunks comes chunk by chunk, and which of them is newer nobody knows: chunk 0 says how many there are. */
+static void has_come(struct state *s, struct entry *e, uint32_t index, uint32_t n_chunks)
+{
+    if (index >= 64)
+        widen(s, e, index);
+    *dirty_word(e, index) |= (uint64_t)1 << (index % 64);
+    if (e->n_chunks == 0) { /* amid a restore no key is dirty: these stand in that queue */
+        e->dirty_next = s->dirty_first;
+        s->dirty_first = e;
+    }
+    if (index == 0 || e->n_chunks == 0)
+        e->n_chunks = n_chunks;
+}
+
+enum status state_restore(struct state *s, struct entry *e, int64_t index, int64_t n_chunks, struct view chunk,
                           uint32_t reflects, struct error *err)
 {
-    struct entry *e = state_get(s, key, err);
-    size_t from = index * STATE_CHUNK_BYTES;
+    size_t from;
 
-    if (e == NULL)
+    if (index < 0 || index >= n_chunks || n_chunks > UINT32_MAX || chunk.n > STATE_CHUNK_BYTES ||
+        (index + 1 < n_chunks && chunk.n != STATE_CHUNK_BYTES))
+        return err_set(err, ERR_FATAL, "chunk %" PRId64 " of %" PRId64 " has %zu bytes", index, n_chunks, chunk.n);
+    from = (size_t)index * STATE_CHUNK_BYTES;
+    if (n_chunks == 1 ? set_size(s, e, chunk.n, err) != OK
+                      : e->n_bytes < from + chunk.n && state_resize(s, e, from + chunk.n, err) != OK)
         return ERR_FATAL;
-    if (index >= n_chunks || chunk.n > STATE_CHUNK_BYTES || (index + 1 < n_chunks && chunk.n != STATE_CHUNK_BYTES))
-        return err_set(err, ERR_FATAL, "chunk %u of %u has %zu bytes", index, n_chunks, chunk.n);
-    if (index == 0 && n_chunks == 1) {
-        if (state_resize(s, e, chunk.n, err) != OK)
-            return ERR_FATAL;
-    } else if (e->n_bytes < from + chunk.n && state_resize(s, e, from + chunk.n, err) != OK) {
-        return ERR_FATAL;
-    }
     if (chunk.n)
         memcpy(e->value + from, chunk.data, chunk.n);
+    if (n_chunks > 1 || e->n_chunks)
+        has_come(s, e, (uint32_t)index, (uint32_t)n_chunks);
     if (reflects > e->reflects)
         e->reflects = reflects;
     set_written(s, e);
+    return OK;
+}
+
+static enum status all_came(struct entry *e, struct error *err)
+{
+    for (uint32_t c = 0; c < e->n_chunks; c++)
+        if (!chunk_is_dirty(e, c))
+            return err_set(err, ERR_FATAL, "chunk %u of the %u of a key is missing", c, e->n_chunks);
+    if (chunks_of(e) != e->n_chunks)
+        return err_set(err, ERR_FATAL, "a key of %u chunks has %zu bytes", e->n_chunks, e->n_bytes);
+    clear_chunks(e);
+    e->n_chunks = 0;
+    return OK;
+}
+
+enum status state_restored(struct state *s, state_check_fn *check, void *ctx, struct error *err)
+{
+    while (s->dirty_first) {
+        struct entry *e = s->dirty_first;
+
+        if (all_came(e, err) != OK || (check && check(ctx, view_of(e->value, e->n_bytes), err) != OK))
+            return ERR_FATAL;
+        s->dirty_first = e->dirty_next;
+        e->dirty_next = NULL;
+    }
     return OK;
 }
 

@@ -8,7 +8,7 @@
  * Order    dirty keys form a queue, oldest first dirty first. `since` is the caller's commit number at
  *          the moment a key became dirty: the oldest one says how far back inputs must be re-read.
  * Hash     SipHash with a random key: keys that collide cannot be prepared. No order of iteration is promised.
- * Limit    over limit_bytes state_get returns NULL with ERR_FATAL that names used and allowed bytes.
+ * Limit    over limit_bytes state_get returns NULL with ERR_FATAL that names used and allowed bytes. What the allocator takes besides counts.
  * Owner    an entry lives until state_drop or state_free; its value moves when it grows (state_resize).
  * Threads  one.
  */
@@ -27,14 +27,15 @@ struct entry {
     uint8_t *value;  /* n_bytes, zeroed when grown */
     size_t n_bytes;
     uint32_t reflects; /* restore: index of the positions that the value reflects + 1; 0: none */
-    /* the rest is state.c's: dirty chunks, links */
+    /* the rest is state.c's: dirty chunks (amid a restore: those that have come), links */
+    uint32_t n_words;
     union {
         uint64_t bits;     /* of up to 64 chunks, or */
         uint64_t *words;   /* as many as n_words says */
     } dirty;
     int64_t since;
     struct entry *dirty_next;
-    uint32_t n_words;
+    uint32_t n_chunks; /* as a restore was told; 0: one */
     bool is_dirty, is_written;
 };
 
@@ -70,9 +71,15 @@ bool state_next_chunk(struct state *s, struct state_chunk *ret_chunk);
 /* The oldest `since` among dirty keys, or INT64_MAX when all is clean. */
 int64_t state_since_min(const struct state *s);
 
-/* Restore: puts a chunk back (clean). */
-enum status state_restore(struct state *s, struct view key, uint32_t index, uint32_t n_chunks, struct view chunk,
+/* Of the keys that are dirty, about. */
+size_t state_dirty_bytes(const struct state *s);
+
+/* Restore: puts a chunk back (clean), instead of an earlier one. Its numbers are from outside: ERR_FATAL where they cannot be. */
+enum status state_restore(struct state *s, struct entry *e, int64_t index, int64_t n_chunks, struct view chunk,
                           uint32_t reflects, struct error *err);
+/* Once all chunks are back: whether none is missing, and `check`, or NULL, takes the values of several; those of one are the caller's to check. */
+typedef enum status state_check_fn(void *ctx, struct view value, struct error *err);
+enum status state_restored(struct state *s, state_check_fn *check, void *ctx, struct error *err);
 
 size_t state_n_keys(const struct state *s);
 size_t state_n_written(const struct state *s); /* keys that state_next_chunk gave or that were restored: a changelog has them */

@@ -16,9 +16,7 @@
 enum frame_kind { FRAME_ID, FRAME_FINGERPRINT };
 
 struct frame {
-    #define FRAME_BYTES 5 /* 0x00 and the id: what stands before the body */
-
-enum frame_kind kind;
+    enum frame_kind kind;
     uint64_t id; /* schema id, or fingerprint */
     struct view body;
 };

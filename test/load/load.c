@@ -4,6 +4,8 @@
  * load await GROUP TOPIC PID         until GROUP, of which process PID is the only member, has committed all of TOPIC; prints
  *                                    FIRST LEFT SECONDS ALL: what the first commit that is seen held, what came after it, in
  *                                    which time, and both
+ * load drain TOPIC                   reads all that is committed of TOPIC, as fast as a bare consumer can; prints RECORDS BYTES (of keys and
+ *                                    values)
  * load first TOPIC                   prints `ready`, then the monotonic clock's seconds when a record is there that was not before
  * load latency IN OUT RATE S WARM_S BODIES SKIP
  *                                    puts RATE records a second into IN and reads OUT; prints N P50 P99 P999 MAX (ms) of what was
@@ -33,6 +35,7 @@
 #define ANSWER_MS 10000
 #define STILL_MS 60000
 #define POLL_MS 20
+#define BATCH 1024
 #define QUIET_MS 5000 /* nothing came for so long: that was all */
 
 struct record {
@@ -120,6 +123,7 @@ static rd_kafka_t *open_client(enum conf_kind kind, const char *group, const cha
         conf_set(&c, "enable.auto.commit", "false");
         conf_set(&c, "auto.offset.reset", "earliest");
         conf_set(&c, "isolation.level", isolation);
+        conf_set(&c, "enable.partition.eof", "true");
     }
     check(conf_client(&c, kind, &client, &err), &err);
     if (kind == CONF_CONSUMER)
@@ -218,6 +222,45 @@ static int await(char **argv)
 }
 
 /* ---- readers ---- */
+
+/* librdkafka's defaults, and no thought for memory. */
+static int drain(char **argv)
+{
+    rd_kafka_t *consumer = open_client(CONF_CONSUMER, "load", "read_committed");
+    AUTO(tplist) list = rd_kafka_topic_partition_list_new(PARTITIONS_MAX);
+    rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(consumer);
+    int64_t ends[PARTITIONS_MAX], records = 0, bytes = 0, low;
+    rd_kafka_message_t *batch[BATCH];
+    struct error err;
+    int n, left;
+
+    check(conf_partitions(consumer, kafka_brokers(NULL), argv[0], ANSWER_MS, &n, &err), &err);
+    for (int p = 0; p < n; p++) {
+        if (rd_kafka_query_watermark_offsets(consumer, argv[0], p, &low, &ends[p], ANSWER_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
+            fail(argv[0], "its end is not known");
+        rd_kafka_topic_partition_list_add(list, argv[0], p)->offset = low;
+    }
+    (void)rd_kafka_assign(consumer, list);
+    for (left = n; left > 0;) {
+        ssize_t got = rd_kafka_consume_batch_queue(queue, POLL_MS, batch, BATCH);
+
+        for (ssize_t i = 0; i < got; i++) {
+            rd_kafka_message_t *m = batch[i];
+
+            if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && m->offset >= ends[m->partition])
+                left--;
+            if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+                records++;
+                bytes += (int64_t)(m->key_len + m->len);
+            }
+            rd_kafka_message_destroy(m);
+        }
+    }
+    printf("%" PRId64 " %" PRId64 "\n", records, bytes);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_destroy(consumer);
+    return 0;
+}
 
 /* All partitions from their present ends. */
 static rd_kafka_t *follow(const char *topic)
@@ -421,10 +464,10 @@ int main(int argc, char **argv)
         const char *name;
         int n_args;
         int (*run)(char **argv);
-    } commands[] = {{"fill", 3, fill}, {"await", 3, await}, {"first", 1, first}, {"latency", 7, latency}};
+    } commands[] = {{"fill", 3, fill}, {"await", 3, await}, {"drain", 1, drain}, {"first", 1, first}, {"latency", 7, latency}};
 
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
         if (argc == commands[i].n_args + 2 && strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argv + 2);
-    fail("use", "load fill|await|first|latency ...: see the head of its source");
+    fail("use", "load fill|await|drain|first|latency ...: see the head of its source");
 }

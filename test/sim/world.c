@@ -138,7 +138,7 @@ static struct stage *incarnate(int stage, int slot)
     *s = *templates[sim.schedule.at_least_once][stage];
     s->ops = ops_new(&s->metrics);
     s->opt.instance = instances[slot];
-    s->changelog_bytes = (size_t)sim.schedule.changelog_bytes;
+    s->changelog_bytes = s->changelog_bytes_max = (size_t)sim.schedule.changelog_bytes;
     return s;
 }
 
@@ -282,6 +282,14 @@ static bool is_quiet(void)
     return false;
 }
 
+/* Where nothing comes any more all state is written: what a restore would read of the inputs besides, they forget. */
+static void check_written(const struct stage *s)
+{
+    for (size_t i = 0; i < s->n_tasks; i++)
+        if (s->stateful && state_since_min(s->tasks[i]->state) != INT64_MAX)
+            fail("task %d of %s rests, and has state that is not on its changelog", s->tasks[i]->id, s->def->name);
+}
+
 /* All instances end here; others restore what they knew. */
 static void restart(void)
 {
@@ -289,8 +297,10 @@ static void restart(void)
     struct instance *all = sched_instances(&n);
 
     for (size_t i = 0; i < n; i++)
-        if (all[i].life != LIFE_ENDED)
+        if (all[i].life != LIFE_ENDED) {
+            check_written(all[i].s);
             sched_kill(&all[i]);
+        }
     want_all(sim.now_us + 10000);
     restarted = true;
 }

@@ -337,7 +337,7 @@ static struct state *restored(struct state *s)
     struct error err;
 
     while (state_next_chunk(s, &chunk))
-        assert_int_equal(state_restore(to, chunk.entry->key, chunk.index, chunk.n_chunks, chunk.bytes, 1, &err), OK);
+        assert_int_equal(state_restore(to, state_get(to, chunk.entry->key, &err), chunk.index, chunk.n_chunks, chunk.bytes, 1, &err), OK);
     state_free(s);
     return to;
 }

@@ -99,15 +99,16 @@ static enum status committed(struct log *l, int task, struct log_position *ret, 
     return OK;
 }
 
-static enum status restore(struct log *l, const char *topic, int partition, log_restore_fn *each, void *ctx, struct error *err)
+static enum status restore(struct log *l, const char *topic, const int *partitions, size_t n, log_restore_fn *each, void *ctx,
+                           struct error *err)
 {
     struct world *w = (struct world *)l;
 
-    (void)topic, (void)partition;
+    (void)topic, (void)n;
     for (int i = 1; i >= 0; i--) {
         const struct bytes *key = &w->committed_key[i], *value = &w->committed[i];
 
-        if (value->n && each(ctx, view_of(key->data, key->n), view_of(value->data, value->n), err) != OK)
+        if (value->n && each(ctx, &(struct log_kept){partitions[0], view_of(key->data, key->n), view_of(value->data, value->n)}, 1, err) != OK)
             return err->status;
     }
     return OK;
@@ -402,7 +403,7 @@ static void restart(struct world *w)
         task_free(w->s, w->s->tasks[0]);
     w->s->n_tasks = 1;
     w->s->tasks[0] = task_new(w->s, 0);
-    if (changelog_restore(w->s, w->s->tasks[0], &err) != OK)
+    if (changelog_restore(w->s, &err) != OK)
         fail_msg("%s", err.text);
     task_moment(w->s->tasks[0], w->s->commit, INPUTS);
     w->n_all = 0;

@@ -71,15 +71,16 @@ static enum status committed(struct log *l, int task, struct log_position *ret, 
     return OK;
 }
 
-static enum status restore(struct log *l, const char *topic, int partition, log_restore_fn *each, void *ctx, struct error *err)
+static enum status restore(struct log *l, const char *topic, const int *partitions, size_t n, log_restore_fn *each, void *ctx,
+                           struct error *err)
 {
     struct world *w = of(l);
 
-    (void)topic, (void)partition;
+    (void)topic, (void)n;
     for (size_t i = 0; i < w->n_committed; i++) {
         const struct change *c = &w->changes[i];
 
-        if (each(ctx, view_of(c->key.data, c->key.n), view_of(c->value.data, c->value.n), err) != OK)
+        if (each(ctx, &(struct log_kept){partitions[0], view_of(c->key.data, c->key.n), view_of(c->value.data, c->value.n)}, 1, err) != OK)
             return err->status;
     }
     return OK;
@@ -217,7 +218,7 @@ static struct task *crash(struct world *w)
         bytes_done(&w->changes[w->n_changes - 1].value);
     }
     w->tasks[0] = task_new(&w->stage, 0);
-    if (changelog_restore(&w->stage, w->tasks[0], &err) != OK)
+    if (changelog_restore(&w->stage, &err) != OK)
         fail_msg("%s", err.text);
     task_moment(w->tasks[0], w->stage.commit, 1);
     return w->tasks[0];
@@ -346,7 +347,7 @@ static enum status restore_again(struct world *w, struct error *err)
 {
     task_free(&w->stage, w->tasks[0]);
     w->tasks[0] = task_new(&w->stage, 0);
-    return changelog_restore(&w->stage, w->tasks[0], err);
+    return changelog_restore(&w->stage, err);
 }
 
 static void a_garbled_checkpoint_is_read_or_refused(void **state)

@@ -58,6 +58,7 @@ static void written_chunks_restore_the_same_bytes(void **state)
     struct error err;
     struct rand r;
     char name[16];
+    int n_large = 0;
 
     (void)state;
     printf("seed 3\n");
@@ -74,11 +75,12 @@ static void written_chunks_restore_the_same_bytes(void **state)
         }
         assert_true(state_since_min(s) <= since);
         for (int i = 0; i < 30 && state_next_chunk(s, &c); i++)
-            assert_int_equal(state_restore(copy, c.entry->key, c.index, c.n_chunks, c.bytes, 1, &err), OK);
+            assert_int_equal(state_restore(copy, state_get(copy, c.entry->key, &err), c.index, c.n_chunks, c.bytes, 1, &err), OK);
     }
     while (state_next_chunk(s, &c))
-        assert_int_equal(state_restore(copy, c.entry->key, c.index, c.n_chunks, c.bytes, 1, &err), OK);
+        assert_int_equal(state_restore(copy, state_get(copy, c.entry->key, &err), c.index, c.n_chunks, c.bytes, 1, &err), OK);
     assert_int_equal(state_since_min(s), INT64_MAX);
+    assert_int_equal(state_restored(copy, NULL, NULL, &err), OK);
     for (int k = 0; k < KEYS; k++) {
         struct entry *a = state_find(s, key_of(k, name)), *b = state_find(copy, key_of(k, name));
 
@@ -88,13 +90,58 @@ static void written_chunks_restore_the_same_bytes(void **state)
         assert_memory_equal(a->value, sh[k].value, sh[k].n);
         assert_int_equal(b->n_bytes, sh[k].n);
         assert_memory_equal(b->value, sh[k].value, sh[k].n);
+        n_large += sh[k].n > STATE_CHUNK_BYTES;
         free(sh[k].value);
         sh[k].value = NULL;
     }
+    assert_true(n_large > 0);
     for (int k = 0; k < KEYS; k++)
         free(sh[k].value);
     state_free(s);
     state_free(copy);
+}
+
+static enum status put(struct state *s, int64_t index, int64_t n_chunks, size_t n, struct error *err)
+{
+    static uint8_t bytes[STATE_CHUNK_BYTES + 1];
+
+    return state_restore(s, state_get(s, view_str("k"), err), index, n_chunks, view_of(bytes, n), 0, err);
+}
+
+static enum status count(void *ctx, struct view value, struct error *err)
+{
+    (void)err;
+    *(size_t *)ctx += value.n;
+    return OK;
+}
+
+static void chunks_that_are_missing_or_cannot_be_are_refused(void **state)
+{
+    static const struct {
+        const char *name;
+        int64_t index, n_chunks;
+        size_t n;
+    } bad[] = {{"a number below 0", -1, 1, 8},        {"beyond the last", 3, 3, 8},
+               {"none of none", 0, 0, 0},             {"more than a chunk", 0, 1, STATE_CHUNK_BYTES + 1},
+               {"a short one amid others", 1, 3, 64}, {"chunks beyond 32 bits", 0, (int64_t)1 << 33, STATE_CHUNK_BYTES},
+               {"beyond the limit", 1 << 20, (1 << 20) + 1, 8}};
+    struct state *s = state_new((size_t)1 << 22);
+    struct error err;
+    size_t n = 0;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (put(s, bad[i].index, bad[i].n_chunks, bad[i].n, &err) != ERR_FATAL)
+            fail_msg("%s: taken", bad[i].name);
+    assert_int_equal(put(s, 2, 3, 100, &err), OK); /* compaction has left the older ones of a key before the newer ones */
+    assert_int_equal(put(s, 0, 3, STATE_CHUNK_BYTES, &err), OK);
+    assert_int_equal(state_restored(s, NULL, NULL, &err), ERR_FATAL);
+    assert_non_null(strstr(err.text, "chunk 1 of the 3 of a key is missing"));
+    assert_int_equal(put(s, 1, 3, STATE_CHUNK_BYTES, &err), OK);
+    assert_int_equal(state_restored(s, count, &n, &err), OK);
+    assert_int_equal(n, 2 * STATE_CHUNK_BYTES + 100);
+    assert_int_equal(state_since_min(s), INT64_MAX);
+    state_free(s);
 }
 
 static void over_the_limit_is_said_with_numbers(void **state)
@@ -152,6 +199,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(entries_come_in_the_order_of_their_keys),
         cmocka_unit_test(written_chunks_restore_the_same_bytes),
+        cmocka_unit_test(chunks_that_are_missing_or_cannot_be_are_refused),
         cmocka_unit_test(over_the_limit_is_said_with_numbers),
     };
 

@@ -191,7 +191,7 @@ static struct state *restored(struct state *s)
         n++;
     assert_true(n > 0 && n < 64);
     while (n-- > 0)
-        assert_int_equal(state_restore(to, chunks[n].entry->key, chunks[n].index, chunks[n].n_chunks, chunks[n].bytes,
+        assert_int_equal(state_restore(to, state_get(to, chunks[n].entry->key, &err), chunks[n].index, chunks[n].n_chunks, chunks[n].bytes,
                                        /* reflects= */ 1, &err), OK);
     state_free(s);
     return to;
