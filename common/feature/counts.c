@@ -361,6 +361,8 @@ static void buckets_evict(struct past *p, const struct part_def *def, const stru
     if (isnan(e->v) || b->run == 0)
         return;
     i = find_bucket(all, b->n, bucket_of(e->v));
+    if (i == b->n)
+        return; /* from outside, and never there */
     b->n_events--;
     if (--all[i].n == 0)
         memmove(&all[i], &all[i + 1], (--b->n - i) * sizeof(*all));
@@ -381,10 +383,50 @@ double part_quantile(const struct past *p, const struct part_def *def, double sh
     return NAN;
 }
 
+/* ---- from outside ---- */
+
+/* A full table would be searched for ever. */
+static bool table_check(const struct past *p, const struct part_counts *c)
+{
+    const struct counted *slots = past_at(p, c->run);
+    uint32_t n_slots = slots_of(p, c), n = 0;
+
+    for (uint32_t i = 0; i < n_slots; i++)
+        n += slots[i].n != 0;
+    return n == c->n && n < n_slots;
+}
+
+static bool counts_check(const struct past *p, const struct part_def *def, struct claims *claims)
+{
+    const struct part_counts *c = part_of(p, def);
+
+    if (c->run == 0)
+        return c->n == 0 && c->is_sketch == 0;
+    return past_claim(claims, c->run, c->order) && c->is_sketch == 0 && table_check(p, c);
+}
+
+static bool distinct_check(const struct past *p, const struct part_def *def, struct claims *claims)
+{
+    const struct part_counts *c = part_of(p, def);
+
+    if (c->is_sketch == 0)
+        return counts_check(p, def, claims);
+    return c->is_sketch == 1 && past_claim(claims, c->run, c->order) && run_bytes(p->plan, c->order) >= REGISTERS;
+}
+
+static bool buckets_check(const struct past *p, const struct part_def *def, struct claims *claims)
+{
+    const struct part_buckets *b = part_of(p, def);
+
+    if (b->run == 0)
+        return b->n == 0;
+    return past_claim(claims, b->run, b->order) && b->n <= run_bytes(p->plan, b->order) / sizeof(struct bucket);
+}
+
 #define VALUES .item_bytes = sizeof(struct counted), .item = "different value"
 const struct part_kind PART_COUNTS = {.name = "counts", .bytes = sizeof(struct part_counts), VALUES,
-                                      .add = counts_add, .evict = counts_evict};
+                                      .add = counts_add, .evict = counts_evict, .check = counts_check};
 const struct part_kind PART_DISTINCT = {.name = "distinct", .bytes = sizeof(struct part_counts), VALUES,
-                                        .add = distinct_add, .merge = distinct_merge};
+                                        .add = distinct_add, .merge = distinct_merge, .check = distinct_check};
 const struct part_kind PART_BUCKETS = {.name = "buckets", .bytes = sizeof(struct part_buckets), .item_bytes = sizeof(struct bucket), .item = "bucket in use",
-                                       .add = buckets_add, .evict = buckets_evict, .merge = buckets_merge};
+                                       .add = buckets_add, .evict = buckets_evict, .merge = buckets_merge, .check = buckets_check};

@@ -117,8 +117,21 @@ double part_deque_best(const struct past *p, const struct part_def *def)
     return d->n ? at(p, d, 0)->v : NAN;
 }
 
+static bool check(const struct past *p, const struct part_def *def, struct claims *c)
+{
+    const struct part_deque *d = part_of(p, def);
+    size_t cap;
+
+    if (d->run == 0)
+        return d->n == 0;
+    if (!past_claim(c, d->run, d->order))
+        return false;
+    cap = run_bytes(p->plan, d->order) / sizeof(struct candidate);
+    return d->first < cap && d->n <= cap;
+}
+
 #define CANDIDATES .item_bytes = sizeof(struct candidate), .item = "value that no later one beats"
 const struct part_kind PART_MIN = {.name = "min", .bytes = sizeof(struct part_deque), CANDIDATES, .add = min_add,
-                                   .evict = evict, .shift = shift};
+                                   .evict = evict, .shift = shift, .check = check};
 const struct part_kind PART_MAX = {.name = "max", .bytes = sizeof(struct part_deque), CANDIDATES, .add = max_add,
-                                   .evict = evict, .shift = shift};
+                                   .evict = evict, .shift = shift, .check = check};

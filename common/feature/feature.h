@@ -84,6 +84,9 @@ enum status features_apply(const struct features *f, struct state *s, size_t inp
                            const struct view *keys, const int64_t *event_ms, const char **bad, int64_t at,
                            int64_t lateness_ms, int64_t commit, struct error *err);
 
+/* Whether features_apply may go on with a key's value that comes from outside (a changelog); ERR_FATAL says what cannot be. */
+enum status features_check(const struct features *f, struct view value, struct error *err);
+
 /* Aggregates, functions and what a key takes as Markdown tables: what docs/features.md holds. */
 void features_reference(struct bytes *out);
 

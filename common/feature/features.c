@@ -4,6 +4,8 @@
 
 #include "crypto/hash.h"
 #include "feature/features_made.h"
+#include "feature/past_check.h"
+#include "feature/tumbling.h"
 
 /* Names in an expression: input columns and earlier features; a family stands for its column of one window. */
 struct scope {
@@ -406,4 +408,9 @@ const char *features_fingerprint(const struct features *f)
 bool features_has_state(const struct features *f)
 {
     return f->plan.n_rings != 0;
+}
+
+enum status features_check(const struct features *f, struct view value, struct error *err)
+{
+    return f->tumbling ? tumbling_check(f, value, err) : past_check(&f->plan, value, err);
 }

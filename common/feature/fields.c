@@ -2,6 +2,9 @@
 
 #include <assert.h>
 
+#include "feature/past_check.h"
+#include "wire/avro.h"
+
 struct packed {
     uint32_t n_bytes;
     uint32_t nulls; /* a bit for each field */
@@ -74,6 +77,27 @@ uint32_t fields_put(struct past *p, const struct ring_def *def, const struct col
 void fields_give(struct past *p, uint32_t place)
 {
     past_give(p, place, order_of(p, ((const struct packed *)past_at(p, place))->n_bytes));
+}
+
+bool fields_check(const struct past *p, const struct ring_def *def, uint32_t place, struct claims *c)
+{
+    const struct packed *from = past_at(p, place);
+    size_t least = sizeof(*from) + def->n_fields * sizeof(from->words[0]);
+
+    if (!past_has(c, place) || from->n_bytes < least || from->n_bytes > FIELDS_BYTES_MAX ||
+        !past_claim(c, place, order_of(p, from->n_bytes)))
+        return false;
+    for (size_t i = 0; i < def->n_fields; i++) {
+        uint32_t at = from->words[i].text.at, n = from->words[i].text.n;
+
+        if (!is_text(def->fields[i].type) || from->nulls >> i & 1)
+            continue;
+        if (at > from->n_bytes || n > from->n_bytes - at)
+            return false;
+        if (def->fields[i].type == COL_STRING && !avro_is_text(view_of((const uint8_t *)from + at, n)))
+            return false;
+    }
+    return true;
 }
 
 void fields_get(const struct past *p, const struct ring_def *def, uint32_t place, size_t field, struct arena *arena, struct col *col, size_t r)

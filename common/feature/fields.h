@@ -19,6 +19,9 @@ size_t fields_bytes(const struct ring_def *def, const struct col *const *cols, s
 /* The place; 0, and the past says why, where there is no room. */
 uint32_t fields_put(struct past *p, const struct ring_def *def, const struct col *const *cols, size_t r);
 void fields_give(struct past *p, uint32_t place);
+struct claims;
+/* Of a row from outside (past_check.h): whether its run, which it claims, is there, and all of the event in it. */
+bool fields_check(const struct past *p, const struct ring_def *def, uint32_t place, struct claims *c);
 /* Into row r of a column that is cleared. */
 void fields_get(const struct past *p, const struct ring_def *def, uint32_t place, size_t field, struct arena *arena, struct col *col, size_t r);
 

@@ -10,7 +10,7 @@
 #ifndef FEATURE_PARTS_H
 #define FEATURE_PARTS_H
 
-#include "feature/past.h"
+#include "feature/past_check.h"
 
 struct event {
     int64_t ms;
@@ -31,6 +31,8 @@ struct part_kind {
     void (*shift)(struct past *p, const struct part_def *def, uint32_t pos);
     /* Takes in all of another one; NULL: a copy of its bytes does. */
     void (*merge)(struct past *p, const struct part_def *def, const struct past *from, const struct part_def *base);
+    /* One from outside: whether its run, which it claims, is as it says; NULL: it has none, and any bytes can be. */
+    bool (*check)(const struct past *p, const struct part_def *def, struct claims *c);
 };
 
 /* Events, also null ones. */

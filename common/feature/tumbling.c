@@ -259,6 +259,33 @@ static struct entry *open_series(struct taking *t, struct view key, struct error
     return e;
 }
 
+static bool is_time(int64_t ms)
+{
+    return ms > INT64_MIN / 4 && ms < INT64_MAX / 4;
+}
+
+enum status tumbling_check(const struct features *f, struct view value, struct error *err)
+{
+    struct series *s = (struct series *)(uintptr_t)value.data;
+    const struct slot *last = NULL;
+
+    if (value.n == 0)
+        return OK; /* made, and not begun */
+    if (value.n < sizeof(*s) || s->n_windows > (value.n - sizeof(*s)) / f->tumbling->slot_bytes)
+        return err_set(err, ERR_FATAL, "a key's value of %zu bytes has not all of its windows", value.n);
+    if (s->before_ms != INT64_MIN && !is_time(s->before_ms))
+        return err_set(err, ERR_FATAL, "a key's last event is at no time");
+    for (uint64_t i = 0; i < s->n_windows; i++) {
+        const struct slot *slot = slot_at(f, s, i);
+
+        if (!is_time(slot->window.start) || !is_time(slot->window.end) || !is_time(slot->last_ms) ||
+            slot->window.start >= slot->window.end || (last && last->window.start >= slot->window.start))
+            return err_set(err, ERR_FATAL, "a key's windows are not in order");
+        last = slot;
+    }
+    return OK;
+}
+
 /* Windows that no event can change any more leave. */
 static void trim(const struct features *f, struct series *s, int64_t at)
 {

@@ -56,6 +56,9 @@ enum status tumbling_apply(const struct features *f, struct state *s, struct bat
                            const int64_t *event_ms, const int64_t *at, const char **bad, int64_t commit,
                            struct window_rows *ret_rows, struct error *err);
 
+/* features_check. */
+enum status tumbling_check(const struct features *f, struct view value, struct error *err);
+
 /* When the next windows close after a moment. */
 int64_t tumbling_next(const struct features *f, int64_t after_ms);
 /* The windows that end at end_ms, in the order of their keys: those of n keys from the *from-th on, which goes on. True: these were

@@ -225,6 +225,11 @@ static void take_batch(struct run *r, const struct event_in *events, size_t n)
     for (size_t i = 0; i < n; i++) {
         assert_true(bad[i] == NULL || strncmp(bad[i], "late: ", 6) == 0);
         r->n_late += bad[i] != NULL;
+        if (state_find(r->state, keys[i])) { /* what is here never looks as if it could not be */
+            const struct entry *e = state_find(r->state, keys[i]);
+
+            assert_int_equal(features_check(r->f, view_of(e->value, e->n_bytes), &err), OK);
+        }
     }
     keep(r, &rows);
 }

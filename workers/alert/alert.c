@@ -116,6 +116,14 @@ enum status alert_transform(void *ctx, struct rows *in, struct out *outs, struct
     return OK;
 }
 
+enum status alert_check(void *ctx, struct view value, struct error *err)
+{
+    (void)ctx;
+    if (value.n == 0 || value.n == sizeof(int64_t))
+        return OK;
+    return err_set(err, ERR_FATAL, "a cooldown's time has %zu bytes, expected %zu", value.n, sizeof(int64_t));
+}
+
 void alert_close(void *ctx)
 {
     struct alert *a = ctx;

@@ -14,6 +14,7 @@
 
 enum status alert_open(struct stage *s, void **ret_ctx, struct error *err);
 enum status alert_transform(void *ctx, struct rows *in, struct out *outs, struct error *err);
+enum status alert_check(void *ctx, struct view value, struct error *err);
 void alert_close(void *ctx);
 
 #endif

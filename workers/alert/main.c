@@ -7,6 +7,7 @@ int main(int argc, char **argv)
         .name = "alert",
         .open = alert_open,
         .transform = alert_transform,
+        .check = alert_check,
         .close = alert_close,
     };
 

@@ -7,6 +7,7 @@ int main(int argc, char **argv)
         .name = "preprocess",
         .open = preprocess_open,
         .transform = preprocess_transform,
+        .check = preprocess_check,
         .close = preprocess_close,
     };
 

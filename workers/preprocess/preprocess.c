@@ -47,6 +47,11 @@ enum status preprocess_transform(void *ctx, struct rows *in, struct out *outs, s
     return OK;
 }
 
+enum status preprocess_check(void *ctx, struct view value, struct error *err)
+{
+    return features_check(((const struct preprocess *)ctx)->features, value, err);
+}
+
 void preprocess_close(void *ctx)
 {
     free(ctx);

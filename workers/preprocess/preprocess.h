@@ -11,6 +11,7 @@
 
 enum status preprocess_open(struct stage *s, void **ret_ctx, struct error *err);
 enum status preprocess_transform(void *ctx, struct rows *in, struct out *outs, struct error *err);
+enum status preprocess_check(void *ctx, struct view value, struct error *err);
 void preprocess_close(void *ctx);
 
 #endif
