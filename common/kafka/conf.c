@@ -143,12 +143,19 @@ void conf_begin(struct conf *c, enum conf_kind kind, const char *brokers)
     conf_set(c, "bootstrap.servers", brokers);
 }
 
-void conf_stage(struct conf *c, enum conf_kind kind)
+static void set_kib(struct conf *c, const char *property, size_t bytes)
+{
+    char text[24];
+
+    snprintf(text, sizeof(text), "%zu", bytes / 1024);
+    conf_try(c, property, text);
+}
+
+void conf_stage(struct conf *c, enum conf_kind kind, const struct memory *memory)
 {
     static const struct setting consumer[] = {
         {"session.timeout.ms", "10000"},
         {"heartbeat.interval.ms", "1000"},
-        {"queued.max.messages.kbytes", "4096"},
         {"queued.min.messages", "5000"}, /* what librdkafka keeps of a small record besides is ten times its bytes */
         {"fetch.max.bytes", "1048576"},
         {"fetch.message.max.bytes", "131072"}, /* of a partition: however many records that is, all lie apart in memory at once */
@@ -157,7 +164,6 @@ void conf_stage(struct conf *c, enum conf_kind kind)
     };
     static const struct setting producer[] = {
         {"linger.ms", "20"}, /* a commit flushes, and before it nobody sees them; at 1 each record woke the sending thread */
-        {"queue.buffering.max.kbytes", "65536"},
         {"queue.buffering.max.messages", "500000"},
         {"compression.codec", "lz4"},
     };
@@ -166,6 +172,10 @@ void conf_stage(struct conf *c, enum conf_kind kind)
 
     for (size_t i = 0; i < n; i++)
         conf_try(c, of[i].name, of[i].value);
+    if (kind == CONF_CONSUMER)
+        set_kib(c, "queued.max.messages.kbytes", memory->fetch);
+    else
+        set_kib(c, "queue.buffering.max.kbytes", memory->producer);
 }
 
 void conf_given(struct conf *c, const struct pipeline *p)

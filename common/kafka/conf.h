@@ -57,8 +57,8 @@ struct conf {
 void conf_begin(struct conf *c, enum conf_kind kind, const char *brokers);
 /* A default; this library may have been built without it. */
 void conf_try(struct conf *c, const char *property, const char *value);
-/* What the clients that a stage works with have besides; whoever is to be compared with one takes the same. */
-void conf_stage(struct conf *c, enum conf_kind kind);
+/* What the clients that a stage works with have besides, within the memory that it has; whoever is to be compared with one takes the same. */
+void conf_stage(struct conf *c, enum conf_kind kind, const struct memory *memory);
 /* The pipeline's properties (p may be NULL) and the environment's. */
 void conf_given(struct conf *c, const struct pipeline *p);
 void conf_set(struct conf *c, const char *property, const char *value);

@@ -246,7 +246,7 @@ static enum status open_consumer(struct log_kafka *k, struct error *err)
     enum status s;
 
     conf_begin(&c, CONF_CONSUMER, k->brokers);
-    conf_stage(&c, CONF_CONSUMER);
+    conf_stage(&c, CONF_CONSUMER, &k->pipeline->memory);
     conf_given(&c, k->pipeline);
     for (size_t i = 0; i < ARRAY_LEN(guarantees); i++)
         conf_set(&c, guarantees[i].name, guarantees[i].value);

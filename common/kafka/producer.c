@@ -56,13 +56,14 @@ enum status producer_open(struct producer *p, struct error *err)
     };
     const struct setting *guarantees = p->id ? in_transactions : plain;
     size_t n = p->id ? ARRAY_LEN(in_transactions) : ARRAY_LEN(plain);
+    const struct memory memory = memory_split(MEMORY_BYTES);
     struct conf c;
     char batch[24], bytes[24];
     size_t n_bytes = sizeof(bytes);
 
     p->batch_bytes = p->batch_bytes ? p->batch_bytes : BATCH_BYTES;
     conf_begin(&c, CONF_PRODUCER, p->brokers);
-    conf_stage(&c, CONF_PRODUCER);
+    conf_stage(&c, CONF_PRODUCER, p->p ? &p->p->memory : &memory);
     if (p->id == NULL)
         conf_try(&c, "linger.ms", "0"); /* nobody waits for a batch here */
     conf_given(&c, p->p);

@@ -171,6 +171,7 @@ struct stage {
     bool is_file; /* no broker at all */
     bool finite;  /* files, or a replay: ends at the inputs' end, keeps nothing */
     bool stateful; /* has a changelog */
+    bool by_key;   /* its state is by the records' keys */
     size_t changelog_bytes, changelog_bytes_max; /* of keys that a commit writes, as there are few or many; the rest waits for the next */
     int n_tasks_all; /* partitions of the inputs */
     int64_t ahead_ms; /* how far before its arrival no event time of this pipeline can lie: the largest `time.ahead` */

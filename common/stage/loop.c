@@ -19,7 +19,9 @@
 #define LAG_EVERY_MS 200
 #define OTHERS_EVERY_MS 100
 #define MARKS_EVERY_MS 10  /* at least once, as soon as they leave: readers behind a re-key wait for them */
-#define KEPT_BYTES_MAX ((size_t)16 * 1024 * 1024) /* commit early: an open transaction is bounded */
+#define KEY_BYTES_MAX ((size_t)64 * 1024)
+#define NO_KEY "key: none; send the topic's key field as UTF-8 text"
+#define KEPT_PARTS 4 /* of the memory for batches: with so much to put out, commit early */
 
 /* ---- tasks ---- */
 
@@ -76,10 +78,18 @@ static const char *stray(const struct stage *s, const struct pending *p)
     if (p->rec.bare || !s->inputs[p->rec.input].outside || s->inputs[p->rec.input].topic->key == NULL)
         return NULL;
     if (p->rec.key.data == NULL || p->rec.key.n == 0)
-        return "key: none; send the topic's key field as UTF-8 text";
+        return NO_KEY;
     if (kafka_partition(p->rec.key, s->n_tasks_all) != p->rec.partition)
         return "key: lies in another partition than murmur2 gives; set the producer's partitioner to murmur2_random";
     return NULL;
+}
+
+/* State is kept by key: on the changelog an empty one is the checkpoint's, and each chunk carries it. */
+static const char *not_by_key(const struct stage *s, const struct pending *p, struct view key)
+{
+    if (!s->by_key || (p->rec.bare && s->inputs[p->rec.input].topic->keyed_by == NULL))
+        return NULL;
+    return key.n == 0 ? NO_KEY : key.n > KEY_BYTES_MAX ? "key: more than 64 KiB" : NULL;
 }
 
 static void fill_row(struct stage *s, struct task *t, struct rows *rows, struct view *keys, int64_t *event_ms, int64_t *at,
@@ -105,7 +115,8 @@ static void fill_row(struct stage *s, struct task *t, struct rows *rows, struct 
                   : c->type >= COL_STRING ? c->view[r]
                                           : view_str(arena_printf(&s->batch, "%" PRId64, c->i64[r]));
     }
-    if (p->replay) {
+    rows->bad[r] = not_by_key(s, p, keys[r]);
+    if (p->replay && rows->bad[r] == NULL) {
         const struct entry *e = state_find(t->state, keys[r]);
 
         if (e && SAFE(M_REFLECTS) && changelog_reflects(t, e, p->rec.input, p->task, p->rec.offset))
@@ -436,7 +447,7 @@ static bool commit_due(const struct stage *s, int64_t now_ms)
 {
     bool changed = s->turn_changed;
 
-    if (now_ms - s->committed_ms < s->def->commit_interval_ms && s->kept_bytes.n < KEPT_BYTES_MAX)
+    if (now_ms - s->committed_ms < s->def->commit_interval_ms && s->kept_bytes.n < s->pipeline->memory.batches / KEPT_PARTS)
         return false;
     for (size_t i = 0; i < s->n_tasks; i++)
         changed |= s->tasks[i]->changed || has_to_write(s, s->tasks[i]) || (task_idle(s, s->tasks[i], now_ms) != s->tasks[i]->idle);

@@ -163,6 +163,7 @@ static enum status wire_up(struct stage *s, struct error *err)
         s->ahead_ms = t->writer < 0 && t->time_ahead_ms > s->ahead_ms ? t->time_ahead_ms : s->ahead_ms;
     }
     s->n_tasks_all = s->n_inputs ? s->inputs[0].topic->partitions : 0;
+    s->by_key = strcmp(s->worker->name, "preprocess") == 0;
     s->stateful = !s->finite && !s->worker->stateless_order && s->n_inputs != 0;
     for (size_t o = 0; o < s->n_outputs && !s->finite && !s->worker->stateless_order; o++)
         s->rekeys |= s->outputs[o].topic->ordered;
@@ -214,6 +215,7 @@ enum status stage_load(struct stage *s, struct error *err)
     s->finite = s->is_file || s->opt.into;
     if (load(s, err) != OK || wire_up(s, err) != OK)
         return err->status;
+    s->pipeline->memory = memory_split(s->def->memory_bytes);
     log_name(arena_printf(s->pipeline->arena, "%s.%s", s->pipeline->name, s->def->name));
     if (!s->is_file)
         s->opt.brokers = kafka_brokers(s->opt.brokers);
@@ -284,6 +286,12 @@ void stage_end(struct stage *s)
     free(s);
 }
 
+static void tell_memory(const struct memory *m)
+{
+    log_info("memory", "mib=%zu fetched=%zu to_send=%zu batches=%zu state=%zu", m->all / MEMORY_MIB, m->fetch / MEMORY_MIB,
+             m->producer / MEMORY_MIB, m->batches / MEMORY_MIB, m->state / MEMORY_MIB);
+}
+
 int stage_main(const struct worker *w, int argc, char **argv)
 {
     struct stage *s = xcalloc(1, sizeof(*s));
@@ -305,6 +313,7 @@ int stage_main(const struct worker *w, int argc, char **argv)
     if (st == OK)
         st = stage_start(s, &err);
     if (st == OK) {
+        tell_memory(&s->pipeline->memory);
         log_info("started", "tasks_all=%d brokers=%s", s->n_tasks_all, s->is_file ? "none" : s->opt.brokers);
         if (s->n_inputs == 0)
             serve(s);

@@ -13,7 +13,7 @@ struct task *task_new(const struct stage *s, int id)
 
     t->id = id;
     t->at = t->emit_at = t->next_at = t->marked_at = INT64_MIN;
-    t->state = state_new((size_t)1 << 32);
+    t->state = state_new(s->pipeline->memory.state / (s->n_assigned ? s->n_assigned : 1));
     for (size_t i = 0; i < s->n_inputs; i++) {
         merge_init(&t->inputs[i].merge, s->inputs[i].marked ? s->inputs[i].tasks : 1);
         t->inputs[i].merge.repeats = s->inputs[i].repeats && SAFE(M_REPEATS_ASLEEP);

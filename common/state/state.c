@@ -369,6 +369,16 @@ static void has_come(struct state *s, struct entry *e, uint32_t index, uint32_t 
         e->n_chunks = n_chunks;
 }
 
+/* Of a value of several chunks: what lies beyond the last one is of a time when it was larger. */
+static enum status make_room(struct state *s, struct entry *e, uint32_t index, uint32_t n_chunks, size_t n, struct error *err)
+{
+    size_t end = index * STATE_CHUNK_BYTES + n, most = n_chunks * STATE_CHUNK_BYTES;
+
+    if (e->n_bytes < end || (index + 1 == n_chunks && n_chunks == e->n_chunks))
+        return state_resize(s, e, end, err);
+    return index == 0 && e->n_bytes > most ? state_resize(s, e, most, err) : OK;
+}
+
 enum status state_restore(struct state *s, struct entry *e, int64_t index, int64_t n_chunks, struct view chunk,
                           uint32_t reflects, struct error *err)
 {
@@ -378,8 +388,7 @@ enum status state_restore(struct state *s, struct entry *e, int64_t index, int64
         (index + 1 < n_chunks && chunk.n != STATE_CHUNK_BYTES))
         return err_set(err, ERR_FATAL, "chunk %" PRId64 " of %" PRId64 " has %zu bytes", index, n_chunks, chunk.n);
     from = (size_t)index * STATE_CHUNK_BYTES;
-    if (n_chunks == 1 ? set_size(s, e, chunk.n, err) != OK
-                      : e->n_bytes < from + chunk.n && state_resize(s, e, from + chunk.n, err) != OK)
+    if (n_chunks == 1 ? set_size(s, e, chunk.n, err) != OK : make_room(s, e, (uint32_t)index, (uint32_t)n_chunks, chunk.n, err) != OK)
         return ERR_FATAL;
     if (chunk.n)
         memcpy(e->value + from, chunk.data, chunk.n);

@@ -17,6 +17,7 @@
 #define IDENTIFIER "\"type\":\"string\",\"pattern\":\"^[A-Za-z_][A-Za-z0-9_]{0,99}$\""
 #define DURATION "\"type\":\"string\",\"pattern\":\"^(0|[1-9][0-9]{0,11})(ms|s|m|h|d)$\""
 #define SCALAR "\"type\":[\"string\",\"number\",\"boolean\"]"
+#define SIZE "\"type\":\"string\",\"pattern\":\"^(0|[1-9][0-9]{0,8})(KiB|MiB|GiB)$\""
 #define NAMES(more) \
     "\"type\":[\"string\",\"array\"],\"minItems\":1,\"uniqueItems\":true,\"items\":{\"type\":\"string\"}" more
 #define OBJECT(names, values) \
@@ -79,6 +80,7 @@ static void put_value(struct bytes *out, const struct key_table *t, const struct
 {
     char first[16];
     int64_t ms;
+    size_t size;
     long min, max;
     int n = 0;
 
@@ -100,6 +102,8 @@ static void put_value(struct bytes *out, const struct key_table *t, const struct
         bytes_printf(out, "\"type\":\"integer\",\"minimum\":%ld,\"maximum\":%ld", min, max);
     else if (sscanf(word, "%15s to", first) == 1 && duration_parse(first, &ms))
         bytes_printf(out, DURATION);
+    else if (sscanf(word, "%15s to", first) == 1 && size_parse(first, &size))
+        bytes_printf(out, SIZE);
     else
         bytes_printf(out, "\"$comment\":\"json_schema.c knows no such value: %s\"", word);
 }

@@ -25,6 +25,7 @@ static const struct key_def stage_keys[] = {
     {"worker", "choice, required", "`ingest`, `preprocess`, `train`, `score` or `alert`."},
     {"commit.interval", "10ms to 60s", "How often a transaction commits: the latency floor (`exactly_once`), or how much comes again after a fault (`at_least_once`). Default: `100ms`."},
     {"processing_guarantee", "`exactly_once` or `at_least_once`", "`exactly_once`: outputs, state and input positions commit together. `at_least_once`: outputs leave at once, milliseconds a hop, and some come again after a fault; state stays exact, and every stage that reads them drops the repeats ([operations](operations.md#guarantees)). Default: `exactly_once`."},
+    {"memory", "96MiB to 1024GiB", "What a process of it may take: give a container that much. Split into fetched and unsent records, batches and state, and printed when it starts; past its part for state it stops with an error, and goes on with more ([operations](operations.md#memory)). Default: `4GiB`."},
     {"order", "`at` or `arrival`", "`at`: stateful stages take records in event-time order of their channels and wait for slow ones; `arrival` never waits. Default: `at`."},
     {"epoch", "0 to 2147483647", "Of the stage's state. One more than before builds the state anew from the inputs' beginnings, without output, and goes on where the former stopped: needed when its features change. Stop all of its processes first. Default: 0."},
 };

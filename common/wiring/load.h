@@ -81,6 +81,9 @@ const char *read_string(struct loader *l, struct at at, const char *key, bool re
 int64_t read_int(struct loader *l, struct at at, const char *key, int64_t deflt, int64_t min, int64_t max);
 double read_number(struct loader *l, struct at at, const char *key, double deflt);
 /* deflt < 0: required. */
+/* "512MiB" */
+bool size_parse(const char *text, size_t *ret_bytes);
+size_t read_size(struct loader *l, struct at at, const char *key, size_t deflt, size_t min, size_t max);
 int64_t read_duration(struct loader *l, struct at at, const char *key, int64_t deflt, int64_t min, int64_t max);
 /* A string or a list of different strings; false when there is none. */
 bool read_names(struct loader *l, struct at at, const char *key, bool required, const char ***ret_names, size_t *ret_n);

@@ -251,6 +251,7 @@ enum status pipeline_load(const char *path, struct pipeline **ret_pipeline, stru
     bytes_clear(ret_faults);
     p->arena = arena;
     p->file = arena_strdup(arena, path);
+    p->memory = memory_split(MEMORY_BYTES);
     *l = (struct loader){.p = p, .arena = arena, .file = p->file, .faults = ret_faults};
     if (json_read_file(path, &root, err) != OK) {
         bytes_printf(ret_faults, "%s\n", err->text);

@@ -14,6 +14,7 @@
 
 #include "feature/feature.h"
 #include "wire/schema.h"
+#include "wiring/memory.h"
 
 #define RETENTION_EVER ((int64_t)-1) /* as Kafka says it */
 
@@ -44,6 +45,7 @@ struct stage_def {
     int emit;   /* index into `from` of the emitting input ("emit_on"; 0 when there is one input) */
     int *to; size_t n_to;
     int64_t commit_interval_ms; /* "commit.interval", default 100 */
+    size_t memory_bytes;        /* "memory" */
     bool arrival_order;         /* "order": "arrival" */
     bool at_least_once;         /* "processing_guarantee"; default exactly_once */
     int epoch;                  /* of its state */
@@ -71,6 +73,7 @@ struct pipeline {
     struct topic *topics; size_t n_topics;
     struct stage_def *stages; size_t n_stages;
     struct setting *kafka; size_t n_kafka; /* librdkafka properties as written under "kafka" */
+    struct memory memory; /* of the stage that runs in this process; as by default where none does */
     struct arena *arena;
 };
 

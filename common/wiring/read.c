@@ -134,6 +134,25 @@ bool identifier_ok(const char *name)
     return true;
 }
 
+static const struct {
+    const char *unit;
+    size_t bytes;
+} sizes[] = {{"KiB", (size_t)1 << 10}, {"MiB", (size_t)1 << 20}, {"GiB", (size_t)1 << 30}};
+
+bool size_parse(const char *text, size_t *ret_bytes)
+{
+    size_t n = strspn(text, "0123456789");
+
+    if (n == 0 || n > 9 || (text[0] == '0' && n > 1))
+        return false;
+    for (size_t u = 0; u < ARRAY_LEN(sizes); u++)
+        if (strcmp(text + n, sizes[u].unit) == 0) {
+            *ret_bytes = strtoul(text, NULL, 10) * sizes[u].bytes;
+            return true;
+        }
+    return false;
+}
+
 bool duration_parse(const char *text, int64_t *ret_ms)
 {
     static const struct {
@@ -247,6 +266,32 @@ int64_t read_duration(struct loader *l, struct at at, const char *key, int64_t d
         return ms;
     }
     return deflt >= 0 ? deflt : min;
+}
+
+static const char *size_text(struct loader *l, size_t bytes)
+{
+    size_t u = ARRAY_LEN(sizes) - 1;
+
+    while (u > 0 && bytes % sizes[u].bytes != 0)
+        u--;
+    return arena_printf(l->arena, "%zu%s", bytes / sizes[u].bytes, sizes[u].unit);
+}
+
+size_t read_size(struct loader *l, struct at at, const char *key, size_t deflt, size_t min, size_t max)
+{
+    const json_t *value = json_object_get(at.obj, key);
+    const char *path = path_key(l, at.path, key);
+    size_t bytes;
+
+    if (value == NULL)
+        return deflt;
+    if (!json_is_string(value) || !size_parse(json_string_value(value), &bytes))
+        fault_got(l, path, "a size such as \"512MiB\" or \"2GiB\"", value);
+    else if (bytes < min || bytes > max)
+        fault_got(l, path, arena_printf(l->arena, "a size from %s to %s", size_text(l, min), size_text(l, max)), value);
+    else
+        return bytes;
+    return deflt;
 }
 
 bool read_names(struct loader *l, struct at at, const char *key, bool required, const char ***ret_names, size_t *ret_n)

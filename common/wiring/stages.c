@@ -110,6 +110,7 @@ static void load_stage(struct loader *l, struct stage_def *s, struct stage_more 
     s->worker = worker;
     check_keys(l, at, arena_printf(l->arena, "worker %s", worker), &keys_stage, keys_worker(worker));
     s->commit_interval_ms = read_duration(l, at, "commit.interval", 100, 10, 60000);
+    s->memory_bytes = read_size(l, at, "memory", MEMORY_BYTES, MEMORY_BYTES_MIN, MEMORY_BYTES_MAX);
     s->drift_ms = read_duration(l, at, "drift", DAY_MS, 60000, 366 * DAY_MS);
     s->epoch = (int)read_int(l, at, "epoch", 0, 0, INT32_MAX);
     order = read_string(l, at, "order", /* required= */ false);

@@ -54,11 +54,12 @@ static void must(rd_kafka_error_t *e, const char *what)
 
 static void open_producer(struct floor *f, const char *brokers)
 {
+    const struct memory memory = memory_split(MEMORY_BYTES);
     struct error err;
     struct conf c;
 
     conf_begin(&c, CONF_PRODUCER, brokers);
-    conf_stage(&c, CONF_PRODUCER);
+    conf_stage(&c, CONF_PRODUCER, &memory);
     if (!f->exact)
         conf_set(&c, "linger.ms", "0"); /* as producer.c */
     conf_given(&c, NULL);
@@ -78,12 +79,13 @@ static void open_producer(struct floor *f, const char *brokers)
 
 static void open_consumer(struct floor *f, const char *brokers)
 {
+    const struct memory memory = memory_split(MEMORY_BYTES);
     AUTO(tplist) topics = rd_kafka_topic_partition_list_new(1);
     struct error err;
     struct conf c;
 
     conf_begin(&c, CONF_CONSUMER, brokers);
-    conf_stage(&c, CONF_CONSUMER);
+    conf_stage(&c, CONF_CONSUMER, &memory);
     conf_given(&c, NULL);
     conf_set(&c, "group.id", f->group);
     conf_set(&c, "group.instance.id", f->group);

@@ -374,7 +374,7 @@ static void commit(struct world *w, bool all)
     struct task *t = w->s->tasks[0];
     struct error err;
 
-    w->s->changelog_bytes = all ? CHANGELOG_BYTES : 0;
+    w->s->changelog_bytes = w->s->changelog_bytes_max = all ? CHANGELOG_BYTES : 0;
     assert_int_equal(changelog_write(w->s, t, &err), OK);
     output_forget(w->s);
     for (int i = 0; i < 2; i++) {

@@ -95,6 +95,7 @@ static enum status seek(struct log *l, int input, int partition, int64_t offset,
 
 static const struct log_ops ops = {.release = release, .put = put, .committed = committed, .restore = restore, .seek = seek};
 static const struct worker worker = {.name = "preprocess"};
+static struct pipeline pipeline = {.memory = {.state = (size_t)1 << 30}};
 
 static struct world *world_new(const struct schema *state_schema)
 {
@@ -104,6 +105,7 @@ static struct world *world_new(const struct schema *state_schema)
     w->committed = -1;
     w->stage.log = &w->log;
     w->stage.worker = &worker;
+    w->stage.pipeline = &pipeline;
     w->stage.def = &w->def;
     w->stage.tasks = w->tasks;
     w->stage.n_tasks = w->stage.n_inputs = 1;
@@ -123,6 +125,7 @@ static void world_free(struct world *w)
     task_free(&w->stage, w->tasks[0]);
     ops_free(w->stage.ops);
     output_close(&w->stage);
+    arena_done(&w->stage.scratch);
     for (size_t i = 0; i < w->n_changes; i++) {
         bytes_done(&w->changes[i].key);
         bytes_done(&w->changes[i].value);

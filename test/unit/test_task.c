@@ -37,10 +37,13 @@ struct made {
     struct task *tasks[1];
 };
 
+static struct pipeline pipeline = {.memory = {.state = (size_t)1 << 30}};
+
 static void make(struct made *m, size_t n_inputs)
 {
     *m = (struct made){.log = {{&ops}, 0}};
     m->stage.worker = &worker;
+    m->stage.pipeline = &pipeline;
     m->stage.def = &m->def;
     m->stage.log = &m->log.log;
     m->stage.tasks = m->tasks;
