@@ -40,6 +40,10 @@ enum mutant {
     M_REPEATS_ASLEEP,     /* and wakes no idle channel */
     M_VERDICT_AWAITED,    /* a record waits for the verdict that its model rests on */
     M_BEGINS_KNOWN,       /* where data begins is known once nobody can bring anything smaller */
+    M_EPOCH_ALONE,        /* a restore leaves out what a former epoch wrote */
+    M_ANEW_WHOLE,         /* a new epoch's state is built from the inputs' beginnings */
+    M_ANEW_ORIGINS,       /* and with it what says which records are repeats */
+    M_EPOCH_ORDER,        /* what waits in a channel waits on in its writer's new epoch */
     M_MODEL_BEFORE,       /* a model that does not load leaves the one before in place */
     M_NAME_LEFT           /* who was dropped by its group joins again only where nobody else has its name */
 };

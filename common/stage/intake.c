@@ -304,7 +304,7 @@ static bool is_behind(struct task_input *ti, const struct mark *w, bool record, 
 {
     const struct said *now = &merge_channel(&ti->merge, w->task)->now;
 
-    *ret_said = w->epoch != ti->merge.epoch ? INT64_MIN : record ? now->record_at : now->at;
+    *ret_said = record ? now->record_at : now->at;
     return w->at < *ret_said;
 }
 

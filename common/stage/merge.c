@@ -118,7 +118,7 @@ static void step_on(struct merge *m)
         if (s->task == CHANNEL_FOREIGN)
             continue;
         for (size_t i = 0; s->epoch > m->low_epoch && i < m->n_channels; i++)
-            m->channels[i].low = UNHEARD;
+            m->channels[i].low.idle = false;
         m->low_epoch = s->epoch;
         hear(m, &merge_channel(m, s->task)->low, s->at, s->record, s->idle);
     }
@@ -197,10 +197,10 @@ void merge_mark(struct merge *m, const struct mark *mark, int64_t offset)
 void merge_epoch(struct merge *m, int epoch)
 {
     assert(epoch > m->epoch);
-    settle(m, /* all= */ true);
+    settle(m, /* all= */ !SAFE(M_EPOCH_ORDER));
     m->epoch = epoch;
     for (size_t i = 0; i < m->n_channels; i++)
-        m->channels[i].now = UNHEARD;
+        m->channels[i].now.idle = false;
 }
 
 void merge_end(struct merge *m)

@@ -7,7 +7,7 @@
  *          (at, task, offset) as long as every other channel is idle or beyond it. So the order is a function of the log
  *          alone, not of how it arrives.
  * Progress of a channel comes from its records and marks. Every task of the upstream stage is waited for from the start.
- * Epochs   a higher epoch's first word ends the channels of the lower one: what they hold is released, in order, before it.
+ * Epochs   a channel goes on in a higher epoch where it stood; but from its first word on nobody rests any more, until it says so again.
  * Restart  merge_low is the lowest offset that is not taken, and channel.low what the channels had said before it: from there
  *          the log gives the same order again.
  * Owner    pending records are the caller's; the merge keeps them by value until merge_pop.

@@ -246,7 +246,7 @@ static enum status get_record(struct restoring *re, struct view key, struct avro
     if (!avro_get_long(r, &epoch) || !avro_get_long(r, &index) || !avro_get_long(r, &chunks))
         return err_set(err, ERR_FATAL, "it is cut short");
     if (key.n != 4) /* of another epoch: the last checkpoint says whether that is right */
-        return epoch == re->stage->def->epoch ? get_key(re, key, index, chunks, r, err) : OK;
+        return epoch == re->stage->def->epoch || !SAFE(M_EPOCH_ALONE) ? get_key(re, key, index, chunks, r, err) : OK;
     if (!get_positions(re->stage, r, &p))
         (void)err_set(err, ERR_FATAL, "`positions` is cut short, out of order, or of an input that the stage does not have");
     else if (get_checkpoint(re, epoch, &p, r, err) == OK)
@@ -361,12 +361,11 @@ static void apply_checkpoint(struct task *t, const struct stage *s, const struct
     bool anew = c->epoch < s->def->epoch;
 
     t->at = c->at;
-    /* A new epoch's channels have not been heard of; at least once, the last marks may not have left. */
-    t->marked_at = anew || s->def->at_least_once ? INT64_MIN : c->marked_at;
+    t->marked_at = s->def->at_least_once ? INT64_MIN : c->marked_at; /* at least once, the last marks may not have left */
     for (size_t i = 0; i < s->n_inputs; i++) {
         struct task_input *in = &t->inputs[i];
 
-        in->next_offset = anew ? -1 : c->low[i];
+        in->next_offset = anew && SAFE(M_ANEW_WHOLE) ? -1 : c->low[i];
         in->n_taken = c->taken[i];
         in->merge.epoch = in->merge.low_epoch = anew ? 0 : c->upstream_epoch[i];
     }

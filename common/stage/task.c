@@ -166,10 +166,11 @@ int64_t task_furthest(const struct stage *s, const struct task *t)
  * anew they begin with it. */
 static bool is_repeat(const struct task *t, struct task_input *in, const struct pending *p, bool taken_before)
 {
+    bool stands = taken_before && !(t->anew && SAFE(M_ANEW_ORIGINS));
+
     if (p->origin.channel < 0)
         return false;
-    return (taken_before && !t->anew ? dropped_has(&in->dropped, p->rec.offset) : !origins_pass(&in->origins, &p->origin)) &&
-           SAFE(M_REPEATS_DROPPED);
+    return (stands ? dropped_has(&in->dropped, p->rec.offset) : !origins_pass(&in->origins, &p->origin)) && SAFE(M_REPEATS_DROPPED);
 }
 
 bool task_take(struct stage *s, struct task *t, int input, struct pending *ret)

@@ -2,7 +2,8 @@
 /*
  * What a reader of committed records sees, as it sees it: each channel (topic, partition, writer's task) must be a prefix of
  * what the quiet run put there, and in the end all of it, byte for byte. Only lineage's offsets in topics that stages write
- * depend on where markers lie: in their place stands the how-manieth record of its channel it was.
+ * depend on where markers lie: in their place stands the how-manieth record of its channel it was. And its epoch, which is what
+ * the stage's pipeline file said when the record was written.
  *
  * A dead letter belongs to the channel of the record that it is about.
  */
@@ -19,7 +20,7 @@
 
 #define WORLDS_MAX 16
 #define TASKS_MAX 4
-#define OUTPUTS_MAX 8
+#define PASSED_MAX 4096
 
 struct line {
     struct view bytes;
@@ -39,10 +40,12 @@ static struct expected *expected[WORLDS_MAX];
 static size_t seen[TOPICS_MAX][PARTITIONS_MAX][TASKS_MAX * PARTITIONS_MAX];
 static int64_t marked_at[TOPICS_MAX][PARTITIONS_MAX][TASKS_MAX];
 static int64_t record_at[TOPICS_MAX][PARTITIONS_MAX][TASKS_MAX];
+static int word_epoch[TOPICS_MAX][PARTITIONS_MAX]; /* of the last record or mark */
 static struct {
     int64_t *ordinals; /* by offset: which data record of its channel; -1: none */
     int64_t n;
 } ordinals[TOPICS_MAX][PARTITIONS_MAX];
+static int64_t passed_epoch[PARTITIONS_MAX][PASSED_MAX]; /* of the feature row of an enriched record, by that one's place */
 static bool learning;
 static struct decode_plan *plans[TOPICS_MAX];
 static const struct want lineage_want[] = {{"lineage", COL_AVRO}};
@@ -53,7 +56,7 @@ static struct arena arena;
 struct lineage {
     struct view topic; /* of the root event */
     int64_t partition, root_offset, task, offset, index, tasks, epoch, at;
-    size_t offset_begin, offset_end; /* in the lineage's bytes */
+    size_t offset_begin, offset_end, epoch_begin, epoch_end; /* in the lineage's bytes */
 };
 
 static bool parse_lineage(struct view v, struct lineage *l)
@@ -65,8 +68,11 @@ static bool parse_lineage(struct view v, struct lineage *l)
     l->offset_begin = (size_t)(r.p - v.data);
     ok = ok && avro_get_long(&r, &l->offset);
     l->offset_end = (size_t)(r.p - v.data);
-    return ok && avro_get_long(&r, &l->index) && avro_get_long(&r, &l->tasks) && avro_get_long(&r, &l->epoch) &&
-           avro_get_long(&r, &l->at);
+    ok = ok && avro_get_long(&r, &l->index) && avro_get_long(&r, &l->tasks);
+    l->epoch_begin = (size_t)(r.p - v.data);
+    ok = ok && avro_get_long(&r, &l->epoch);
+    l->epoch_end = (size_t)(r.p - v.data);
+    return ok && avro_get_long(&r, &l->at);
 }
 
 /* The topic that the writer of an output took its record from; -1: one from outside, whose offsets are the same in each run. */
@@ -224,6 +230,31 @@ static int64_t compare(int topic, int partition, int channel, int64_t offset, st
     return (int64_t)k;
 }
 
+/* A record or a mark: behind one of a later epoch there is none of an earlier one. */
+static void check_word(int topic, int partition, int epoch)
+{
+    if (epoch < word_epoch[topic][partition])
+        fail("%s/%d: epoch %d behind epoch %d", sim.broker->topics[topic].name, partition, epoch, word_epoch[topic][partition]);
+    for (int k = 0; k < TASKS_MAX && epoch > word_epoch[topic][partition]; k++)
+        marked_at[topic][partition][k] = INT64_MIN; /* its channels begin anew */
+    word_epoch[topic][partition] = epoch;
+}
+
+/* A stage's record has the epoch that its pipeline file said when it was written; a score has its feature row's. */
+static void check_epoch(int topic, int partition, const struct record *r, const struct lineage *l)
+{
+    int64_t *passed = &passed_epoch[l->task][l->offset % PASSED_MAX];
+    int64_t want = topic == SCORES ? *passed : world_epoch_at(topic == ENRICHED ? 0 : 1, r->arrival_ms);
+
+    if (topic == FEATURES)
+        *passed = l->epoch;
+    if (sim.schedule.at_least_once) /* what was written before may arrive later, and come again */
+        return;
+    if (l->epoch != want)
+        fail("%s/%d: a record of epoch %" PRId64 ", not %" PRId64, sim.broker->topics[topic].name, partition, l->epoch, want);
+    check_word(topic, partition, (int)l->epoch);
+}
+
 static void check_mark(int topic, int partition, struct view header)
 {
     struct mark m;
@@ -235,7 +266,7 @@ static void check_mark(int topic, int partition, struct view header)
         return; /* they come again too */
     if (!mark_get(header, &m) || m.task >= TASKS_MAX)
         fail("%s/%d has a mark that cannot be read", sim.broker->topics[topic].name, partition);
-    else if (m.at < marked_at[topic][partition][m.task])
+    else if (check_word(topic, partition, m.epoch), m.at < marked_at[topic][partition][m.task])
         fail("%s/%d: task %d marks less than before", sim.broker->topics[topic].name, partition, m.task);
     else
         marked_at[topic][partition][m.task] = m.at;
@@ -259,6 +290,7 @@ static void check_output(int topic, int partition, int64_t offset, const struct 
     if (!sim.schedule.at_least_once && l.at < record_at[topic][partition][l.task])
         fail("%s/%d offset %" PRId64 ": a record of task %" PRId64 " has a smaller `at` than the one before it",
              sim.broker->topics[topic].name, partition, offset, l.task);
+    check_epoch(topic, partition, r, &l);
     record_at[topic][partition][l.task] = l.at; /* behind a mark it may lie: of a channel that was idle upstream */
     ordinal = from < 0 ? l.offset : ordinal_of(from, l.task, l.offset);
     if (ordinal < 0)
@@ -266,7 +298,9 @@ static void check_output(int topic, int partition, int64_t offset, const struct 
     bytes_append(&b, r->key.data, r->key.n);
     bytes_append(&b, r->value.data, (size_t)(lineage.data - r->value.data) + l.offset_begin);
     avro_put_long(&b, ordinal);
-    bytes_append(&b, lineage.data + l.offset_end, (size_t)(r->value.data + r->value.n - lineage.data) - l.offset_end);
+    bytes_append(&b, lineage.data + l.offset_end, l.epoch_begin - l.offset_end);
+    avro_put_long(&b, 0);
+    bytes_append(&b, lineage.data + l.epoch_end, (size_t)(r->value.data + r->value.n - lineage.data) - l.epoch_end);
     note(topic, partition, offset, compare(topic, partition, (int)l.task, offset, view_of(b.data, b.n)));
     if (!learning)
         bytes_done(&b);
@@ -319,6 +353,7 @@ void check_begin(bool learn)
 {
     learning = learn;
     memset(seen, 0, sizeof(seen));
+    memset(word_epoch, 0, sizeof(word_epoch));
     for (int t = 0; t < TOPICS_MAX; t++)
         for (int p = 0; p < PARTITIONS_MAX; p++) {
             for (int64_t i = 0; i < ordinals[t][p].n; i++)

@@ -342,11 +342,16 @@ static void yield(int64_t us)
 
 /* ---- steps and faults ---- */
 
-static void die(struct instance *me, int how)
+static void end(struct instance *me)
 {
     sched_kill(me);
-    world_struck(me, FAULT_KILL, how);
     _longjmp(world, 1);
+}
+
+static void die(struct instance *me, int how)
+{
+    world_struck(me, FAULT_KILL, how);
+    end(me);
 }
 
 static void stop(struct instance *me, int64_t us)
@@ -430,6 +435,11 @@ static enum fault strike(struct instance *me, enum step step, enum fault fault, 
         return FAULT_NONE;
     case FAULT_JOIN:
         world_struck(me, FAULT_JOIN, how);
+        next_timer_us = sim.now_us;
+        return FAULT_NONE;
+    case FAULT_EPOCH:
+        if (world_new_epoch(me, how))
+            end(me);
         next_timer_us = sim.now_us;
         return FAULT_NONE;
     case FAULT_KICK: case FAULT_SESSION: case FAULT_FENCE: case FAULT_TXN_TIMEOUT: case FAULT_COMPACT: case FAULT_AWAY: case FAULT_DOWN:

@@ -7,7 +7,7 @@
 
 const char *const step_names[N_STEPS] = {"ask",  "ends", "init",    "committed", "assign", "take", "read", "follow", "swap",
                                          "put",  "send", "offsets", "commit",    "abort",  "nap",  "close"};
-const char *const fault_names[N_FAULTS] = {"none",  "kill",    "kill_after",   "stop",        "zombie", "leave", "join",
+const char *const fault_names[N_FAULTS] = {"none",  "kill",    "kill_after",   "stop",        "zombie", "leave", "join", "epoch",
                                            "kick", "session", "fence",   "txn_timeout",  "compact",     "away",   "down", "lost_request",
                                            "lost_answer", "late", "slow", "timeout", "retriable", "abortable", "markers"};
 
@@ -85,6 +85,13 @@ static void draw_pair(struct rand *r, int counts[STAGES_MAX][N_STEPS], struct sc
         /* it has lost its place and knows it, then others take it, then it goes on */
         {FAULT_KICK, FAULT_STOP, STEP_SEND, STEP_OFFSETS, 2, 3, 1},
         {FAULT_KICK, FAULT_STOP, STEP_PUT, STEP_OFFSETS, 2, 3, 1},
+        /* the state is built anew, and before that is done, or its first checkpoint, it dies; or others share the work */
+        {FAULT_EPOCH, FAULT_KILL, STEP_COMMIT, STEP_TAKE, -1, -1, 16},
+        {FAULT_EPOCH, FAULT_KILL, STEP_COMMIT, STEP_COMMIT, -1, -1, 8},
+        {FAULT_EPOCH, FAULT_KILL_AFTER, STEP_COMMIT, STEP_COMMIT, -1, -1, 8},
+        {FAULT_EPOCH, FAULT_JOIN, STEP_TAKE, STEP_TAKE, -1, -1, 16},
+        {FAULT_EPOCH, FAULT_ZOMBIE, STEP_TAKE, STEP_COMMIT, -1, -1, 4},
+        {FAULT_EPOCH, FAULT_EPOCH, STEP_TAKE, STEP_TAKE, -1, -1, 32},
     };
     size_t i = rand_below(r, ARRAY_LEN(pairs));
     int stage = draw_stage(r, counts, pairs[i].at), any = (int)rand_below(r, 4), then = (int)rand_below(r, 4);

@@ -56,6 +56,7 @@ enum fault {
     FAULT_ZOMBIE,     /* stopped, its successor starts, then it goes on */
     FAULT_LEAVE,      /* asked to end (SIGTERM) */
     FAULT_JOIN,       /* another instance of the stage starts: a rebalance */
+    FAULT_EPOCH,      /* all of the stage's end, and start by a pipeline file with one epoch more; of a stage without state, its writer's */
     /* at the broker */
     FAULT_KICK,        /* the group forgets the member */
     FAULT_SESSION,     /* the member's session is over by its own clock alone; how 2, 3: it beats before the application has given back */
@@ -79,6 +80,7 @@ enum fault {
 #define STAGES_MAX 3
 #define SLOTS_MAX 3
 #define ITEMS_MAX 6
+#define EPOCHS_MAX (ITEMS_MAX + 1)
 
 /* At the nth such step of any instance of the stage. */
 struct item {
@@ -252,6 +254,10 @@ bool world_done(void);
 const char *world_why(void); /* it is not */
 void world_struck(struct instance *i, enum fault fault, int how); /* faults of the process */
 void world_ended(struct instance *i);
+/* FAULT_EPOCH at one of its steps; true: it is killed as well. */
+bool world_new_epoch(struct instance *by, int how);
+/* Of the stage's state, in what was written then. */
+int world_epoch_at(int stage, int64_t arrival_ms);
 
 /* ---- trainer.c ---- */
 #define TRAINER_MODEL "m"

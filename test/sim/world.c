@@ -1,14 +1,16 @@
 /* test/sim/world.c */
 /*
  * What there is besides the broker: a chain of three stages, the slots in which their instances run, when the next wave of records
- * (records.c) comes, and when all is quiet. At the end all instances are stopped, fresh ones restore the state from the changelogs, and a last record for each key shows
- * what they know.
+ * (records.c) comes, and when all is quiet. At the end all instances are stopped, fresh ones restore the state from the
+ * changelogs, and a last record for each key shows what they know.
  */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/arena.h"
 #include "test/sim/sim.h"
+#include "wire/avro.h"
 #include "workers/preprocess/preprocess.h"
 #include "workers/score/worker.h"
 
@@ -25,10 +27,17 @@ static const struct worker preprocess = {
     .name = "preprocess", .open = preprocess_open, .transform = preprocess_transform, .close = preprocess_close};
 static const struct worker score = {.name = "score", .stateless_order = true, .open = worker_open, .transform = worker_transform,
                                     .turn = worker_turn, .limit = worker_limit, .close = worker_close};
+/* How often the pipeline file was given one more for a stage's state, and since when the stage runs by it. */
+struct epochs {
+    int n;
+    int64_t since_ms[EPOCHS_MAX]; /* INT64_MAX: not yet */
+};
+
 static const char *const stage_names[] = {"customer", "terminal", "score"};
 static struct stage *templates[2][STAGES_MAX]; /* [1]: at_least_once */
 
 static struct slot slots[STAGES_MAX][SLOTS_MAX];
+static struct epochs epochs[STAGES_MAX];
 static size_t wave, n_decided, n_made;
 static int64_t spoke_us; /* the last wave or decision */
 static bool restarted, done;
@@ -123,10 +132,31 @@ static void decide(void)
     spoke_us = sim.now_us;
 }
 
+/* Its own epoch and those of its inputs are what the pipeline file says now. */
+static void read_epochs(struct stage *s, struct stage_def *def, int stage)
+{
+    *def = *s->def;
+    def->epoch = epochs[stage].n;
+    s->def = def;
+    for (size_t i = 0; i < s->n_inputs; i++)
+        if (!s->inputs[i].outside)
+            s->inputs[i].epoch = epochs[stage - 1].n;
+}
+
+static bool is_outdated(const struct instance *i)
+{
+    bool own = i->s->def->epoch == epochs[i->stage].n;
+
+    for (size_t k = 0; k < i->s->n_inputs; k++)
+        own &= i->s->inputs[k].outside || i->s->inputs[k].epoch == epochs[i->stage - 1].n;
+    return !own;
+}
+
 static struct stage *incarnate(int stage, int slot)
 {
     static const char *const instances[SLOTS_MAX] = {"0", "1", "2"};
     static struct stage *made[64];
+    static struct stage_def defs[ARRAY_LEN(made)];
     struct stage *s;
 
     if (n_made == ARRAY_LEN(made)) {
@@ -134,8 +164,8 @@ static struct stage *incarnate(int stage, int slot)
         return NULL;
     }
     s = made[n_made] ? made[n_made] : (made[n_made] = xmalloc(sizeof(*s)));
-    n_made++;
     *s = *templates[sim.schedule.at_least_once][stage];
+    read_epochs(s, &defs[n_made++], stage);
     s->ops = ops_new(&s->metrics);
     s->opt.instance = instances[slot];
     s->changelog_bytes = s->changelog_bytes_max = (size_t)sim.schedule.changelog_bytes;
@@ -155,6 +185,11 @@ static void want_all(int64_t at_us)
 void world_begin(void)
 {
     memset(slots, 0, sizeof(slots));
+    for (int i = 0; i < STAGES_MAX; i++) {
+        epochs[i].n = 0;
+        for (int e = 0; e < EPOCHS_MAX; e++)
+            epochs[i].since_ms[e] = INT64_MAX;
+    }
     wave = n_decided = n_made = 0;
     restarted = done = false;
     stable_since_us = stable_sum = 0;
@@ -188,6 +223,108 @@ void world_struck(struct instance *i, enum fault fault, int how)
     s->start_us = sim.now_us + (fault == FAULT_ZOMBIE ? zombie_us[how] : kill_us[how]);
 }
 
+/* ---- epochs ---- */
+
+int world_epoch_at(int stage, int64_t arrival_ms)
+{
+    int epoch = 0;
+
+    for (int e = 1; e <= epochs[stage].n; e++)
+        if (epochs[stage].since_ms[e] < arrival_ms)
+            epoch = e;
+    return epoch;
+}
+
+bool world_new_epoch(struct instance *by, int how)
+{
+    static const int64_t start_us[] = {20000, 0, 500000, 12000000};
+    bool asked = how == 1, whole = how == 1 || how == 2; /* by SIGTERM; with all other stages */
+    int stage = by->stage;
+    size_t n;
+    struct instance *all = sched_instances(&n);
+
+    while (!templates[0][stage]->stateful)
+        stage--;
+    epochs[stage].n++;
+    story("the pipeline file says epoch %d of %s", epochs[stage].n, world_stage_name(stage));
+    for (size_t i = 0; i < n; i++)
+        if (all[i].life != LIFE_ENDED && (whole || all[i].stage == stage)) {
+            all[i].stopping |= asked;
+            if (!asked && &all[i] != by)
+                sched_kill(&all[i]);
+        }
+    for (int i = 0; i < world_stages() && !asked; i++)
+        for (int k = 0; k < SLOTS_MAX; k++)
+            if (slots[i][k].wanted && (whole || i == stage))
+                slots[i][k] = (struct slot){.wanted = true, .start_us = sim.now_us + start_us[how]};
+    return !asked && (whole || by->stage == stage);
+}
+
+/* Before the first instance of a new epoch starts, all of the former have ended. */
+static bool may_start(int stage)
+{
+    size_t n;
+    const struct instance *all = sched_instances(&n);
+
+    for (size_t i = 0; i < n; i++)
+        if (all[i].life != LIFE_ENDED && all[i].stage == stage && all[i].s->def->epoch != epochs[stage].n)
+            return false;
+    return true;
+}
+
+/* A chunk's bytes within its record (stage/changelog.c). */
+static struct view chunk_of(struct view value)
+{
+    struct avro_reader r = {value.data + 5, value.data + value.n};
+    struct view chunk = {0};
+    int64_t n = -1, skipped;
+    bool idle, ok = true;
+
+    for (int i = 0; i < 3; i++)
+        ok = ok && avro_get_long(&r, &skipped);
+    while (ok && avro_get_block(&r, &n) && n != 0)
+        for (int64_t k = 0; k < 6 * n; k++)
+            ok = ok && (k % 6 == 4 ? avro_get_bool(&r, &idle) : avro_get_long(&r, &skipped));
+    ok = ok && avro_get_block(&r, &n) && n == 0 && avro_get_bytes(&r, &chunk);
+    assert(ok);
+    return chunk;
+}
+
+static struct view spoiled(struct view value)
+{
+    uint8_t *own = memcpy(xmalloc(value.n), value.data, value.n);
+    struct view chunk = chunk_of(view_of(own, value.n));
+
+    for (uint8_t *b = own + (chunk.data - own); b < chunk.data + chunk.n; b++)
+        *b = (uint8_t)(*b + 0x55);
+    return view_of(own, value.n);
+}
+
+/* What the state's chunks hold means something else from now on: nobody may make use of them. */
+static void spoil_state(int stage)
+{
+    static const char *const names[] = {"sim.customer.changelog", "sim.terminal.changelog"};
+    struct topic_log *t = &sim.broker->topics[broker_topic(sim.broker, names[stage])];
+
+    for (int p = 0; p < t->n_partitions; p++)
+        for (int64_t o = 0; o < t->partitions[p].n; o++) {
+            struct record *r = &t->partitions[p].records[o];
+
+            if (r->kind == KIND_DATA && r->key.n > 4)
+                r->value = spoiled(r->value);
+        }
+}
+
+static void begin_epoch(int stage)
+{
+    int64_t *since_ms = &epochs[stage].since_ms[epochs[stage].n];
+
+    if (epochs[stage].n == 0 || *since_ms != INT64_MAX)
+        return;
+    *since_ms = sim.broker->wall_ms + sim.now_us / 1000;
+    spoil_state(stage);
+}
+
 /* Another of its name was there in its time: a zombie, or its heir. */
 static bool has_rival(const struct instance *i)
 {
@@ -208,7 +345,7 @@ void world_ended(struct instance *i)
 
     if (s->live != i)
         return;
-    if (i->started && !i->stopping && !has_rival(i))
+    if (i->started && !i->stopping && !has_rival(i) && !is_outdated(i))
         fail("%s gave up though nobody has its place: %s", i->name, i->err.text);
     s->live = NULL;
     s->start_us = sim.now_us + (i->stopping ? (int64_t[]){50000, 1000000, 5000000, 12000000}[i->how_killed] : 100000);
@@ -311,11 +448,12 @@ int64_t world_tick(void)
 
     for (int i = 0; i < world_stages(); i++)
         for (int k = 0; k < SLOTS_MAX; k++)
-            if (slots[i][k].start_us <= sim.now_us) {
+            if (slots[i][k].start_us <= sim.now_us && may_start(i)) {
                 struct stage *s = incarnate(i, k);
 
                 if (s == NULL)
                     return INT64_MAX;
+                begin_epoch(i);
                 slots[i][k].start_us = INT64_MAX;
                 slots[i][k].live = sched_start(s, i, k);
             }

@@ -93,26 +93,35 @@ static void the_order_does_not_depend_on_when_one_looks(void **state)
     merge_done(&m, drop, NULL);
 }
 
-static void a_higher_epoch_ends_the_channels_of_the_lower(void **state)
+static void a_channel_goes_on_in_a_higher_epoch_but_nobody_rests_there(void **state)
 {
     struct merge m;
-    struct pending a = record(1, 100, 0), b = record(0, 90, 1), c = record(1, 95, 2);
-    struct mark mark = {1, 0, 2, 96, false};
+    struct pending a = record(1, 100, 0), b = record(0, 90, 2), c = record(1, 110, 3);
+    struct mark rests = {0, 0, 2, 80, true}, again = {1, 0, 2, 90, true};
 
     (void)state;
     merge_init(&m, 2);
     merge_push(&m, &a);
-    assert_null(merge_head(&m));
-    merge_push(&m, &b);
+    assert_null(merge_head(&m)); /* task 0 was not heard of */
     merge_epoch(&m, 1);
-    assert_int_equal(merge_pop(&m).rec.offset, 1);
-    assert_int_equal(merge_pop(&m).rec.offset, 0);
-    merge_push(&m, &c);
-    assert_null(merge_head(&m)); /* that task 0 was far in the former epoch says nothing */
+    assert_null(merge_head(&m)); /* what waits keeps waiting */
+    merge_push(&m, &b);
+    assert_int_equal(merge_pop(&m).rec.offset, 2); /* and what is older comes before it */
+    assert_null(merge_head(&m));
     assert_int_equal(m.low_epoch, 0);
-    merge_mark(&m, &mark, 3);
-    assert_int_equal(merge_pop(&m).rec.offset, 2);
+    merge_mark(&m, &again, 4);
+    assert_int_equal(merge_pop(&m).rec.offset, 0);
     assert_int_equal(m.low_epoch, 1);
+    merge_done(&m, drop, NULL);
+
+    merge_init(&m, 2);
+    merge_mark(&m, &rests, 0);
+    merge_epoch(&m, 1);
+    merge_push(&m, &c);
+    assert_null(merge_head(&m)); /* that task 0 rested in the former epoch says nothing */
+    assert_int_equal(merge_said(&m), 80); /* how far it was does */
+    merge_mark(&m, &again, 4);
+    assert_int_equal(merge_pop(&m).rec.offset, 3);
     merge_done(&m, drop, NULL);
 }
 
@@ -272,7 +281,7 @@ int main(void)
         cmocka_unit_test(a_record_waits_until_every_other_channel_is_beyond_it),
         cmocka_unit_test(nobody_waits_for_an_idle_channel_until_its_next_record),
         cmocka_unit_test(the_order_does_not_depend_on_when_one_looks),
-        cmocka_unit_test(a_higher_epoch_ends_the_channels_of_the_lower),
+        cmocka_unit_test(a_channel_goes_on_in_a_higher_epoch_but_nobody_rests_there),
         cmocka_unit_test(what_was_said_below_the_lowest_not_taken_is_kept),
         cmocka_unit_test(any_interleaving_is_released_in_sorted_order),
         cmocka_unit_test(an_ended_input_is_as_far_as_what_it_still_holds),

@@ -164,21 +164,13 @@ static bool may_go(const struct slow *r, size_t i)
     return true;
 }
 
-static void let_go(struct slow *r, bool all)
+static void let_go(struct slow *r)
 {
     size_t i;
 
-    while ((i = smallest(r)) != SIZE_MAX && (all || may_go(r, i))) {
+    while ((i = smallest(r)) != SIZE_MAX && may_go(r, i)) {
         r->waits[i] = false;
         r->st->order[r->st->n_order++] = i;
-    }
-}
-
-static void forget(struct slow *r)
-{
-    for (int t = 0; t < TASKS; t++) {
-        r->said[t] = r->last[t] = INT64_MIN;
-        r->idle[t] = false;
     }
 }
 
@@ -186,10 +178,11 @@ static void read_inside(struct stream *st)
 {
     struct slow r = {.st = st};
 
-    forget(&r);
+    for (int t = 0; t < TASKS; t++)
+        r.said[t] = r.last[t] = INT64_MIN;
     for (size_t i = 0; i < st->n; i++) {
         struct word *w = &st->words[i];
-        bool old = w->epoch < r.epoch, behind = w->epoch == r.epoch && w->at < (w->is_mark ? r.said : r.last)[w->task];
+        bool old = w->epoch < r.epoch, behind = !old && w->at < (w->is_mark ? r.said : r.last)[w->task];
 
         w->verdict = w->is_mark ? NO_RECORD : old || behind ? DEAD : TAKEN;
         if (old && !w->is_mark)
@@ -197,8 +190,7 @@ static void read_inside(struct stream *st)
         if (old || (behind && w->is_mark))
             continue;
         if (w->epoch > r.epoch) {
-            let_go(&r, true);
-            forget(&r);
+            memset(r.idle, 0, sizeof(r.idle));
             r.epoch = w->epoch;
         }
         w->order = behind ? r.last[w->task] : w->at; /* in its place: it may be a repeat */
@@ -208,7 +200,7 @@ static void read_inside(struct stream *st)
             r.last[w->task] = w->order;
         r.idle[w->task] = w->is_mark && w->idle;
         r.waits[i] = !w->is_mark;
-        let_go(&r, false);
+        let_go(&r);
     }
     assert_true(smallest(&r) == SIZE_MAX); /* at the end all rest */
 }
@@ -292,11 +284,7 @@ static void draw_inside(struct world *w, size_t input, struct rand *r, size_t n,
         word.is_mark = kind >= 6 && kind < 10;
         word.idle = kind == 8 || kind == 9;
         if (kind == 10 && rand_below(r, 3) == 0) {
-            epoch++;
-            for (int k = 0; k < TASKS; k++)
-                at[k] = T0 + (int64_t)rand_below(r, 500) * MINUTE;
-            word.epoch = epoch;
-            word.at = at[t];
+            word.epoch = ++epoch;
         } else if (kind == 10) {
             word.epoch = epoch > 0 ? epoch - 1 : 0; /* too late */
         } else if (kind == 11) {
