@@ -143,6 +143,14 @@ static void counts_evict(struct past *p, const struct part_def *def, const struc
     table_mark(p, c, i);
 }
 
+static void counts_give_run(struct past *p, const struct part_def *def)
+{
+    const struct part_counts *c = part_of(p, def);
+
+    if (c->run)
+        past_give(p, c->run, c->order);
+}
+
 double part_top(const struct past *p, const struct part_def *def, unsigned rank)
 {
     const struct part_counts *c = part_of(p, def);
@@ -369,6 +377,14 @@ static void buckets_evict(struct past *p, const struct part_def *def, const stru
     past_dirty(p, b->run, (b->n + 1) * sizeof(*all));
 }
 
+static void buckets_give_run(struct past *p, const struct part_def *def)
+{
+    const struct part_buckets *b = part_of(p, def);
+
+    if (b->run)
+        past_give(p, b->run, b->order);
+}
+
 double part_quantile(const struct past *p, const struct part_def *def, double share)
 {
     const struct part_buckets *b = part_of(p, def);
@@ -425,8 +441,8 @@ static bool buckets_check(const struct past *p, const struct part_def *def, stru
 
 #define VALUES .item_bytes = sizeof(struct counted), .item = "different value"
 const struct part_kind PART_COUNTS = {.name = "counts", .bytes = sizeof(struct part_counts), VALUES,
-                                      .add = counts_add, .evict = counts_evict, .check = counts_check};
+                                      .add = counts_add, .evict = counts_evict, .give_run = counts_give_run, .check = counts_check};
 const struct part_kind PART_DISTINCT = {.name = "distinct", .bytes = sizeof(struct part_counts), VALUES,
                                         .add = distinct_add, .merge = distinct_merge, .check = distinct_check};
 const struct part_kind PART_BUCKETS = {.name = "buckets", .bytes = sizeof(struct part_buckets), .item_bytes = sizeof(struct bucket), .item = "bucket in use",
-                                       .add = buckets_add, .evict = buckets_evict, .merge = buckets_merge, .check = buckets_check};
+                                       .add = buckets_add, .evict = buckets_evict, .give_run = buckets_give_run, .merge = buckets_merge, .check = buckets_check};

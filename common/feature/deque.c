@@ -99,6 +99,14 @@ static void evict(struct past *p, const struct part_def *def, const struct event
     d->n--;
 }
 
+static void give_run(struct past *p, const struct part_def *def)
+{
+    const struct part_deque *d = part_of(p, def);
+
+    if (d->run)
+        past_give(p, d->run, d->order);
+}
+
 static void shift(struct past *p, const struct part_def *def, uint32_t pos)
 {
     struct part_deque *d = part_of(p, def);
@@ -132,6 +140,6 @@ static bool check(const struct past *p, const struct part_def *def, struct claim
 
 #define CANDIDATES .item_bytes = sizeof(struct candidate), .item = "value that no later one beats"
 const struct part_kind PART_MIN = {.name = "min", .bytes = sizeof(struct part_deque), CANDIDATES, .add = min_add,
-                                   .evict = evict, .shift = shift, .check = check};
+                                   .evict = evict, .give_run = give_run, .shift = shift, .check = check};
 const struct part_kind PART_MAX = {.name = "max", .bytes = sizeof(struct part_deque), CANDIDATES, .add = max_add,
-                                   .evict = evict, .shift = shift, .check = check};
+                                   .evict = evict, .give_run = give_run, .shift = shift, .check = check};

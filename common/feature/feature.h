@@ -46,6 +46,7 @@ struct feature_def {
     const char *of;        /* an input's name (count, rate, since), or an expression over the columns of one input */
     const char *const *over; /* windows as written: "1d"; "last10": events; "gap30m": a session; "ever" */
     size_t n_over;
+    const char *resolution; /* of windows by time: their tail is kept as tiles of this length (tiles.c); NULL: as events */
     const char *delay; /* NULL: none */
     const char *where; /* a condition over the same input: other events are not there; NULL: none */
     bool others;       /* without the event itself */

@@ -187,6 +187,8 @@ void features_set_fingerprint(struct features *f, const char *head, const struct
                      d->of ? d->of : "", d->delay ? d->delay : "0");
         for (size_t w = 0; w < d->n_over; w++)
             bytes_printf(&text, " %s", d->over[w]);
+        if (d->resolution)
+            bytes_printf(&text, " resolution %s", d->resolution);
         if (d->where)
             bytes_printf(&text, " where %s", d->where);
         if (d->others)

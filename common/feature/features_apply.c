@@ -134,11 +134,14 @@ static void walk(struct past *to, const struct past *p, const struct ring_def *d
     }
 }
 
-static void part_then(struct past *to, const struct past *p, const struct ring_def *def, const struct part_def *part, const struct spot *then)
+static void part_then(struct past *to, const struct past *p, const struct ring_def *def, const struct part_def *part, const struct spot *then,
+                      int64_t event_ms)
 {
     struct spot head = ring_spot(p, def, part->head);
     const struct part_def *base = part->base < 0 ? NULL : &def->parts[part->base];
 
+    if (part->inner)
+        part_tiles_expire(to, part, event_ms);
     if (part->kind->takes_back) {
         memcpy(part_of(to, part), part_of(p, part), part->kind->bytes);
         walk(to, p, def, part, then[part->head], head.pos, /* add= */ false);
@@ -174,7 +177,7 @@ static void put_late(const struct run *run, size_t r, int64_t event_ms, bool oth
         }
         for (size_t k = 0; k < def->n_parts; k++)
             if (!def->cursors[def->parts[k].head].floor)
-                part_then(&scratch, &run->past, def, &def->parts[k], then[i]);
+                part_then(&scratch, &run->past, def, &def->parts[k], then[i], event_ms);
     }
     for (size_t k = 0; k < run->f->n_asked[others]; k++) {
         const struct window *w = &run->f->asked[others][k].window;

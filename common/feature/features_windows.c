@@ -8,6 +8,7 @@
 #include "feature/features_made.h"
 
 #define LAST_MAX 1000000
+#define TILES_MAX 10000 /* of one window */
 
 static bool parse_duration(const char *text, int64_t *ret_ms)
 {
@@ -30,6 +31,7 @@ struct span {
     enum window_kind kind;
     int64_t ms; /* by time: its length; by gap: the gap */
     uint32_t n;
+    int64_t tile_ms; /* its tail is kept as tiles of this length; 0: as events */
 };
 
 bool features_span(const char *text, enum window_kind *ret_kind, int64_t *ret_ms, uint32_t *ret_n)
@@ -64,7 +66,29 @@ static enum status span_of(const struct feature_def *d, const struct aggregate *
     if (a->not_ever && ret->kind == WINDOW_EVER)
         return err_set(err, ERR_FATAL, "feature '%s': %s needs a window that ends, got 'ever'", d->name, a->name);
     if (a->only_latest && ret->kind == WINDOW_EVER)
-        *ret = (struct span){WINDOW_LAST, 0, 1};
+        *ret = (struct span){WINDOW_LAST, 0, 1, 0};
+    return OK;
+}
+
+static const struct part_kind *const *kinds_of(const struct aggregate *a, bool has_tail)
+{
+    return !has_tail && a->ever[0] ? a->ever : a->parts;
+}
+
+static enum status tiles_of(const struct feature_def *d, const struct aggregate *a, const char *over, struct span *s, struct error *err)
+{
+    const struct part_kind *const *kinds = kinds_of(a, /* has_tail= */ false);
+
+    if (!parse_duration(d->resolution, &s->tile_ms) || s->tile_ms == 0)
+        return err_set(err, ERR_FATAL, "feature '%s': resolution '%s' is no duration; examples: 1h, 5m, 1d", d->name, d->resolution);
+    if (kinds[0] == NULL || kinds[0]->in == NULL || a->only_ever)
+        return err_set(err, ERR_FATAL, "feature '%s': %s cannot be made of tiles: leave \"resolution\" out; count, sum, mean, variance, "
+                       "stddev, zscore, ratio, min and max can", d->name, a->name);
+    if (s->kind != WINDOW_TIME)
+        return err_set(err, ERR_FATAL, "feature '%s': resolution is of windows by time such as \"60d\", got '%s'", d->name, over);
+    if (s->tile_ms > s->ms || s->ms / s->tile_ms > TILES_MAX)
+        return err_set(err, ERR_FATAL, "feature '%s': resolution '%s' of '%s': from a %dth of the window up to all of it are possible", d->name,
+                       d->resolution, over, TILES_MAX);
     return OK;
 }
 
@@ -145,26 +169,32 @@ static bool make_window(struct plan *p, int ring, const struct span *s, int64_t 
 {
     *ret = (struct window){.kind = s->kind, .ring = ring, .tail = -1, .ms = s->ms};
     ret->head = by_time(p, ring, delay_ms, /* floor= */ false);
-    if (s->kind == WINDOW_TIME)
-        ret->tail = by_time(p, ring, delay_ms + s->ms, /* floor= */ false);
-    else if (s->kind != WINDOW_EVER)
-        ret->tail = behind(p, ring, ret->head, s, delay_ms);
-    return ret->head >= 0 && (s->kind == WINDOW_EVER || ret->tail >= 0);
+    if (s->kind == WINDOW_EVER || s->tile_ms)
+        return ret->head >= 0;
+    ret->tail = s->kind == WINDOW_TIME ? by_time(p, ring, delay_ms + s->ms, /* floor= */ false) : behind(p, ring, ret->head, s, delay_ms);
+    return ret->head >= 0 && ret->tail >= 0;
 }
 
-static bool make_parts(struct plan *p, const struct aggregate *a, const struct window *w, int64_t delay_ms, int value, double parameter,
-                       int parts[2])
+static bool make_parts(struct plan *p, const struct aggregate *a, const struct window *w, int64_t tile_ms, int64_t delay_ms, int value,
+                       double parameter, int parts[2])
 {
     const struct ring_def *r = &p->rings[w->ring];
-    const struct part_kind *const *kinds = w->tail < 0 && a->ever[0] ? a->ever : a->parts;
+    const struct part_kind *const *kinds = kinds_of(a, w->tail >= 0);
 
     parts[0] = parts[1] = -1;
     for (int i = 0; i < 2 && kinds[i]; i++) {
         struct part_def part = {.kind = kinds[i], .value = value, .head = w->head, .tail = w->tail, .base = -1, .parameter = parameter,
                                 .factor = value < 0 ? 1 : r->values[value].factor};
-        struct part_def base = part;
+        struct part_def base;
 
-        if (w->tail < 0 && !kinds[i]->takes_back) {
+        if (tile_ms) {
+            part.inner = part.kind;
+            part.kind = &PART_TILES;
+            part.tile_ms = tile_ms;
+            part.span_ms = delay_ms + w->ms;
+        }
+        base = part;
+        if (w->tail < 0 && !part.kind->takes_back) {
             base.head = by_time(p, w->ring, delay_ms, /* floor= */ true);
             part.base = base.head < 0 ? -1 : plan_part(p, w->ring, base);
             if (part.base < 0)
@@ -180,16 +210,16 @@ static enum status add_window(struct features *f, const struct feature_def *d, c
                               int value, double parameter, int64_t delay_ms, struct error *err)
 {
     struct made m = {.aggregate = a, .value = value, .others = d->others || a->others, .parameter = parameter}, *made;
-    struct span s = {WINDOW_LAST, 0, 1};
+    struct span s = {WINDOW_LAST, 0, 1, 0};
 
-    if (over && span_of(d, a, over, &s, err) != OK)
+    if ((over && span_of(d, a, over, &s, err) != OK) || (d->resolution && tiles_of(d, a, over, &s, err) != OK))
         return err->status;
     if (a->only_ever)
         parameter = (double)s.ms;
     if (a->only_ever)
         s.kind = WINDOW_EVER;
     if (!make_window(&f->plan, ring, &s, delay_ms, &m.window) ||
-        !make_parts(&f->plan, a, &m.window, delay_ms, value, a->only_ever ? parameter : 0, m.parts))
+        !make_parts(&f->plan, a, &m.window, s.tile_ms, delay_ms, value, a->only_ever ? parameter : 0, m.parts))
         return err_set(err, ERR_FATAL, "feature '%s': more than %d different ends of windows, or %d aggregates, over one input and condition",
                        d->name, CURSORS_MAX - 1, PARTS_MAX);
     made = features_add_made(f, d->name, over ? arena_strdup(&f->arena, over) : NULL, a->type);
@@ -317,7 +347,7 @@ static enum status add_field(struct features *f, const struct feature_def *d, co
 
 enum status features_add_join(struct features *f, const struct feature_def *d, struct error *err)
 {
-    const struct span latest = {WINDOW_LAST, 0, 1};
+    const struct span latest = {WINDOW_LAST, 0, 1, 0};
     struct made like = {.within_ms = 0};
     int64_t delay_ms = 0;
     size_t input = 0;

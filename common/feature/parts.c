@@ -25,6 +25,16 @@ static void events_add(struct past *p, const struct part_def *def, const struct 
     ((struct part_events *)part_of(p, def))->n++;
 }
 
+static void events_in(void *to, const void *part)
+{
+    ((struct part_events *)to)->n += ((const struct part_events *)part)->n;
+}
+
+static void events_out(void *of, const void *part)
+{
+    ((struct part_events *)of)->n -= ((const struct part_events *)part)->n;
+}
+
 static void events_evict(struct past *p, const struct part_def *def, const struct event *e)
 {
     (void)e;
@@ -43,6 +53,18 @@ static void sum_by(struct part_sum *s, int128 by)
 
     s->low = (uint64_t)sum;
     s->high = (uint64_t)(sum >> 64);
+}
+
+static void sum_in(void *to, const void *part)
+{
+    sum_by(to, part_sum_of(part));
+    ((struct part_sum *)to)->n += ((const struct part_sum *)part)->n;
+}
+
+static void sum_out(void *of, const void *part)
+{
+    sum_by(of, -part_sum_of(part));
+    ((struct part_sum *)of)->n -= ((const struct part_sum *)part)->n;
 }
 
 static void sum_add(struct past *p, const struct part_def *def, const struct event *e)
@@ -137,6 +159,16 @@ static void squares_evict(struct past *p, const struct part_def *def, const stru
     wide_sub(((struct part_squares *)part_of(p, def))->word, s, 4);
 }
 
+static void squares_in(void *to, const void *part)
+{
+    wide_add(((struct part_squares *)to)->word, ((const struct part_squares *)part)->word, 4);
+}
+
+static void squares_out(void *of, const void *part)
+{
+    wide_sub(((struct part_squares *)of)->word, ((const struct part_squares *)part)->word, 4);
+}
+
 double part_spread(const struct part_sum *s, const struct part_squares *q)
 {
     uint64_t n[1] = {s->n}, a[5], b[5] = {0};
@@ -168,6 +200,18 @@ static void best_add(struct part_best *b, double v, bool least)
 static void least_add(struct past *p, const struct part_def *def, const struct event *e)
 {
     best_add(part_of(p, def), e->v, true);
+}
+
+static void least_in(void *to, const void *part)
+{
+    if (((const struct part_best *)part)->has)
+        best_add(to, ((const struct part_best *)part)->v, true);
+}
+
+static void most_in(void *to, const void *part)
+{
+    if (((const struct part_best *)part)->has)
+        best_add(to, ((const struct part_best *)part)->v, false);
 }
 
 static void most_add(struct past *p, const struct part_def *def, const struct event *e)
@@ -225,11 +269,14 @@ static void decayed_add(struct past *p, const struct part_def *def, const struct
 }
 
 #define FIXED(name_, type, ...) {.name = name_, .bytes = sizeof(struct type), __VA_ARGS__}
-const struct part_kind PART_EVENTS = FIXED("events", part_events, .takes_back = true, .add = events_add, .evict = events_evict);
-const struct part_kind PART_SUM = FIXED("sum", part_sum, .takes_back = true, .add = sum_add, .evict = sum_evict);
-const struct part_kind PART_SQUARES = FIXED("squares", part_squares, .takes_back = true, .add = squares_add, .evict = squares_evict);
-const struct part_kind PART_LEAST = FIXED("least", part_best, .add = least_add);
-const struct part_kind PART_MOST = FIXED("most", part_best, .add = most_add);
+const struct part_kind PART_EVENTS = FIXED("events", part_events, .takes_back = true, .add = events_add, .evict = events_evict,
+                                           .in = events_in, .out = events_out);
+const struct part_kind PART_SUM = FIXED("sum", part_sum, .takes_back = true, .add = sum_add, .evict = sum_evict, .in = sum_in,
+                                        .out = sum_out);
+const struct part_kind PART_SQUARES = FIXED("squares", part_squares, .takes_back = true, .add = squares_add, .evict = squares_evict,
+                                            .in = squares_in, .out = squares_out);
+const struct part_kind PART_LEAST = FIXED("least", part_best, .add = least_add, .in = least_in);
+const struct part_kind PART_MOST = FIXED("most", part_best, .add = most_add, .in = most_in);
 const struct part_kind PART_FIRST = FIXED("first", part_first, .add = first_add);
 const struct part_kind PART_LATEST = FIXED("latest", part_first, .add = latest_add);
 const struct part_kind PART_DECAYED = FIXED("decayed", part_decayed, .is_ordered = true, .add = decayed_add);

@@ -27,12 +27,16 @@ struct part_kind {
     const char *item;  /* for the documents */
     void (*add)(struct past *p, const struct part_def *def, const struct event *e);
     void (*evict)(struct past *p, const struct part_def *def, const struct event *e); /* NULL: only since ever */
+    void (*give_run)(struct past *p, const struct part_def *def); /* of those that evict: its pages, where it has some */
     /* An event is put in at this position: those from there on move by one. NULL: knows no positions. */
     void (*shift)(struct past *p, const struct part_def *def, uint32_t pos);
     /* Takes in all of another one; NULL: a copy of its bytes does. */
     void (*merge)(struct past *p, const struct part_def *def, const struct past *from, const struct part_def *base);
     /* One from outside: whether its run, which it claims, is as it says; NULL: it has none, and any bytes can be. */
     bool (*check)(const struct past *p, const struct part_def *def, struct claims *c);
+    /* As the inner part of tiles: one part's events go into another's, or out of it. out NULL: only by adding up the rest anew. */
+    void (*in)(void *to, const void *part);
+    void (*out)(void *of, const void *part);
 };
 
 /* Events, also null ones. */
@@ -82,9 +86,15 @@ struct part_buckets {
 struct bucket {
     uint32_t id, n;
 };
+/* Aggregates by tile of time, in order, in a ring of one run (tiles.c). */
+struct part_tiles {
+    uint64_t total[4]; /* the inner part of all that are there */
+    int64_t from;      /* tiles before this one are gone */
+    uint32_t run, order, first, n;
+};
 
 extern const struct part_kind PART_EVENTS, PART_SUM, PART_SQUARES, PART_MIN, PART_MAX, PART_LEAST, PART_MOST, PART_FIRST, PART_LATEST,
-    PART_DECAYED, PART_COUNTS, PART_DISTINCT, PART_BUCKETS;
+    PART_DECAYED, PART_COUNTS, PART_DISTINCT, PART_BUCKETS, PART_TILES;
 
 static inline void *part_of(const struct past *p, const struct part_def *def)
 {
@@ -98,6 +108,8 @@ int128 part_sum_of(const struct part_sum *s);
 double part_spread(const struct part_sum *s, const struct part_squares *q);
 /* The best candidate, NaN without one. */
 double part_deque_best(const struct past *p, const struct part_def *def);
+/* Tiles that the window as of this moment does not reach leave. Whether there were some. */
+bool part_tiles_expire(struct past *p, const struct part_def *def, int64_t as_of);
 /* How many different values; exact up to DISTINCT_EXACT, from there an estimate with a standard error of 1.6 %. */
 #define DISTINCT_EXACT 256
 double part_distinct(const struct past *p, const struct part_def *def);

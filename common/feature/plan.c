@@ -68,13 +68,16 @@ int plan_part(struct plan *p, int ring, struct part_def part)
         const struct part_def *o = &r->parts[i];
 
         if (o->kind == part.kind && o->value == part.value && o->head == part.head && o->tail == part.tail &&
-            o->base == part.base && o->parameter == part.parameter)
+            o->base == part.base && o->parameter == part.parameter && o->inner == part.inner && o->tile_ms == part.tile_ms &&
+            o->span_ms == part.span_ms)
             return (int)i;
     }
     if (r->n_parts == PARTS_MAX)
         return -1;
     r->keeps_all = r->keeps_all || part.tail < 0;
     r->parts[r->n_parts] = part;
+    if (part.inner)
+        r->tiled[r->n_tiled++] = (uint8_t)r->n_parts;
     return (int)r->n_parts++;
 }
 
@@ -184,4 +187,7 @@ void plan_layout(struct plan *p, struct arena *arena)
     for (size_t i = 0; i < p->n_rings; i++)
         for (size_t c = 0; c < p->rings[i].n_cursors; c++)
             ((struct cursor *)(void *)(p->empty + p->rings[i].cursors_at))[c].ms = INT64_MAX;
+    for (size_t i = 0; i < p->n_rings; i++)
+        for (size_t k = 0; k < p->rings[i].n_tiled; k++)
+            ((struct part_tiles *)(void *)(p->empty + p->rings[i].parts[p->rings[i].tiled[k]].at))->from = INT64_MIN;
 }

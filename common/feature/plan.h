@@ -41,6 +41,8 @@ struct part_def {
     int head, tail; /* cursors; tail -1: since ever */
     int base;  /* the same as of the floor, for parts that cannot take back; -1: none */
     double parameter, factor;
+    const struct part_kind *inner; /* of tiles, each of tile_ms, back to as_of - span_ms */
+    int64_t tile_ms, span_ms;
     uint32_t at; /* bytes from the value's beginning */
 };
 
@@ -63,6 +65,8 @@ struct ring_def {
     size_t n_by_time;
     struct part_def parts[PARTS_MAX];
     size_t n_parts;
+    uint8_t tiled[PARTS_MAX]; /* those of tiles */
+    size_t n_tiled;
     struct feature_col fields[FIELDS_MAX]; /* that joins take: their place stands in a row behind its values (fields.h) */
     size_t n_fields;
     bool keeps_all;    /* a part since ever takes in also what no window can ask for, and one of the last n may be as old as it likes */

@@ -96,6 +96,30 @@ static void pass(struct past *p, const struct ring_def *def, int c)
     s->ms = row ? row_of(p, row)->ms : INT64_MAX;
 }
 
+#define LEAVE_MIN 8 /* events: fewer are as soon taken out one by one */
+
+/* A cursor that only takes events out and passes the newest leaves nothing behind: however many they are, none is looked at. */
+static bool leave_all(struct past *p, const struct ring_def *def, int c, int64_t until)
+{
+    const struct cursor_def *d = &def->cursors[c];
+    const struct ring *r = ring_of(p, def);
+
+    if (r->end_pos - cursor_of(p, def, c)->pos < LEAVE_MIN || row_of(p, r->last_row)->ms > until)
+        return false;
+    for (size_t i = 0; i < d->n_links; i++)
+        if (d->links[i].add)
+            return false;
+    for (size_t i = 0; i < d->n_links; i++) {
+        const struct part_def *part = &def->parts[d->links[i].part];
+
+        if (part->kind->item_bytes)
+            part->kind->give_run(p, part);
+        memset(part_of(p, part), 0, part->kind->bytes);
+    }
+    *cursor_of(p, def, c) = (struct cursor){INT64_MAX, r->end_pos, 0};
+    return true;
+}
+
 /* Where the chain begins that ends at the head. Events before `known` were chained already. */
 static uint32_t chain_begins(const struct past *p, const struct ring_def *def, int c, uint32_t known, int64_t until)
 {
@@ -118,8 +142,13 @@ bool ring_seek(struct past *p, const struct ring_def *def, struct moments m)
     uint32_t was[CURSORS_MAX];
     bool moved = false;
 
+    for (size_t i = 0; i < def->n_tiled; i++) {
+        const struct part_def *d = &def->parts[def->tiled[i]];
+
+        moved |= part_tiles_expire(p, d, def->cursors[d->head].floor ? m.floor : m.as_of);
+    }
     if (ring_of(p, def)->last_row == 0)
-        return false;
+        return moved;
     for (size_t i = 0; i < def->n_by_time; i++) {
         int c = def->order[i];
         const struct cursor *s = cursor_of(p, def, c);
@@ -128,9 +157,10 @@ bool ring_seek(struct past *p, const struct ring_def *def, struct moments m)
         was[c] = s->pos;
         if (s->ms > until)
             continue;
-        for (; s->ms <= until && s->next; s = cursor_of(p, def, c))
-            pass(p, def, c);
-        moved |= s->pos != was[c];
+        if (s->next && !leave_all(p, def, c, until))
+            for (; s->ms <= until && s->next; s = cursor_of(p, def, c))
+                pass(p, def, c);
+        moved |= cursor_of(p, def, c)->pos != was[c];
     }
     for (size_t i = def->n_by_time; i < def->n_cursors; i++) {
         int c = def->order[i];
@@ -168,7 +198,7 @@ void ring_expect(const uint8_t *value, const struct plan *plan, const struct rin
         if (s[c].ms <= minus(as_of, def->cursors[c].ms))
             expect_row(value, plan, def, s[c].next);
     for (size_t i = 0; i < def->n_parts; i++)
-        if (def->parts[i].kind->item_bytes)
+        if (def->parts[i].kind->item_bytes && !def->parts[i].inner)
             __builtin_prefetch(value + (size_t)*(const uint32_t *)(const void *)(value + def->parts[i].at) * 8);
 }
 

@@ -59,6 +59,7 @@ static bool read_windows(struct loader *l, struct at at, struct feature_def *def
 static bool read_aggregate(struct loader *l, struct at at, struct feature_def *def)
 {
     const json_t *self = json_object_get(at.obj, "self");
+    size_t before = l->faults->n;
     bool good;
 
     check_keys(l, at, "an aggregate", keys_aggregates(), &keys_feature);
@@ -71,13 +72,12 @@ static bool read_aggregate(struct loader *l, struct at at, struct feature_def *d
     }
     def->others = json_is_false(self);
     def->delay = read_string(l, at, "delay", /* required= */ false);
-    if (def->delay) {
-        size_t before = l->faults->n;
-
+    if (def->delay)
         (void)read_duration(l, at, "delay", 0, 0, SPAN_MS_MAX);
-        good = good && l->faults->n == before;
-    }
-    return good;
+    def->resolution = read_string(l, at, "resolution", /* required= */ false);
+    if (def->resolution)
+        (void)read_duration(l, at, "resolution", 0, 0, SPAN_MS_MAX);
+    return good && l->faults->n == before;
 }
 
 /* The latest record of another input. What its fields are is features_new's to find. */

@@ -20,7 +20,8 @@
 
 static const struct feature_col cols[] = {{"x", COL_DOUBLE, false, 2}, {"kind", COL_STRING, false, -1}};
 static const struct feature_input inputs[] = {{"buys", cols, 2}};
-static const char *const spans[] = {"2s", "30s", "last3", "last10", "gap2s", "ever"}, *const moving[] = {"2s", "30s", "last10", "gap2s"};
+static const char *const spans[] = {"2s", "30s", "last3", "last10", "gap2s", "ever"}, *const moving[] = {"2s", "30s", "last10", "gap2s"},
+                  *const by_time[] = {"2s", "30s"};
 static const char *const kinds[] = {"a", "b", "c", "d", "e", "f"};
 
 #define OVER(list) .over = list, .n_over = ARRAY_LEN(list)
@@ -33,6 +34,8 @@ static const struct feature_def defs[] = {
     {.name = "top", .aggregate = "top", .of = "kind", OVER(moving), .has_parameter = true, .parameter = 2},
     {.name = "median", .aggregate = "quantile", .of = "x", OVER(spans), .has_parameter = true, .parameter = 0.5},
     {.name = "spread", .aggregate = "stddev", .of = "x", OVER(moving)},
+    {.name = "tiles_sum", .aggregate = "sum", .of = "x", OVER(by_time), .resolution = "1s"},
+    {.name = "tiles_most", .aggregate = "max", .of = "x", OVER(by_time), .resolution = "500ms"},
     {.name = "where_n", .aggregate = "count", .of = "buys", .where = "x > 5", OVER(moving)},
 };
 

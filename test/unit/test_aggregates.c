@@ -56,7 +56,7 @@ struct trial {
 static void make_rows(struct taken *rows, uint64_t seed)
 {
     struct rand r;
-    int64_t now = -5000000, at = now; /* times before and after 1970 */
+    int64_t now = (int64_t[]){-5000000, 9000000000000000, -9000000000000000}[seed % 3], at = now; /* about 1970, and far from it */
 
     rand_seed(&r, seed);
     for (size_t i = 0; i < N_ROWS; i++) {
@@ -588,6 +588,35 @@ static void text_is_counted_and_compared_as_it_is(void **state)
     one_done(&t);
 }
 
+/* A row that cannot be summed exactly is refused with its reason, and it is as if it had not come. */
+static void what_is_not_finite_or_too_large_leaves_nothing(void **state)
+{
+    static const double values[] = {INFINITY, -INFINITY, NAN, 1e29, -1e300};
+    static const char *const ever[] = {"ever"};
+    const struct feature_def def = {.name = "s", .aggregate = "sum", .of = "x", .over = ever, .n_over = 1};
+    struct one o = one_new(&def, 1);
+
+    (void)state;
+    assert_true(one_row(&o, 1, 0.25, "") == 0.25);
+    for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++) {
+        const char *bad = NULL;
+        struct view key = view_str("k");
+        int64_t ms = 2;
+        struct error err;
+        struct batch b;
+
+        batch_init(&b, &o.a, 1);
+        b.n_rows = 1;
+        batch_add_col(&b, "x", COL_DOUBLE)->f64[0] = values[i];
+        batch_add_col(&b, "kind", COL_STRING);
+        assert_int_equal(features_apply(o.f, o.s, 0, &b, &key, &ms, &bad, INT64_MIN, LATENESS_MS, 1, &err), OK);
+        assert_non_null(bad);
+        assert_non_null(strstr(bad, "'x' is not finite, or too large"));
+        assert_true(one_row(&o, 3, 0, "") == 0.25);
+    }
+    one_done(&o);
+}
+
 /* Values whose squares have 190 bits come and go, and leave nothing behind. */
 static void variance_is_exact_beside_huge_values(void **state)
 {
@@ -641,6 +670,7 @@ int main(void)
         cmocka_unit_test(what_is_older_than_every_window_counts_since_ever),
         cmocka_unit_test(distinct_since_ever_keeps_its_error),
         cmocka_unit_test(text_is_counted_and_compared_as_it_is),
+        cmocka_unit_test(what_is_not_finite_or_too_large_leaves_nothing),
         cmocka_unit_test(variance_is_exact_beside_huge_values),
         cmocka_unit_test(a_hot_key_writes_only_what_changed),
     };
