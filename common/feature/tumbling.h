@@ -15,11 +15,12 @@
 #ifndef FEATURE_TUMBLING_H
 #define FEATURE_TUMBLING_H
 
-#include "feature/aggregates.h"
 #include "feature/borders.h"
 #include "feature/feature.h"
 
-#define TUMBLING_KEPT_MAX 1000 /* windows that may still change, of one key */
+#define TUMBLING_KEPT_MAX 10000 /* windows that may still change, of one key */
+
+struct aggregate;
 
 struct tumbling_def {
     int64_t every_ms;

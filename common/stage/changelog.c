@@ -140,7 +140,12 @@ static void put_about(const struct stage *s, const struct task *t, const struct 
     for (size_t i = 0; i < s->n_inputs; i++)
         n += snprintf(about + n, ABOUT_CHARS - (size_t)n, "%s[%d,%" PRId64 "]", i ? "," : "", need->epoch[i],
                       t->inputs[i].n_taken);
-    snprintf(about + n, ABOUT_CHARS - (size_t)n, "],\"keys\":%zu}", state_n_written(t->state));
+    n += snprintf(about + n, ABOUT_CHARS - (size_t)n, "],\"keys\":%zu", state_n_written(t->state));
+    if (s->timed)
+        n += snprintf(about + n, ABOUT_CHARS - (size_t)n, ",\"due\":[%" PRId64 ",%zu,%" PRId64 ",%d,%" PRId64 ",%d,\"%s\",%d,%" PRId64 "]",
+                      t->due.at, t->due.from, need->at, t->due.last.channel, t->due.last.offset, t->due.last.index, t->due.topic,
+                      t->due.partition, t->due.offset);
+    snprintf(about + n, ABOUT_CHARS - (size_t)n, "}");
 }
 
 /* The more is dirty the more goes with a commit: what waits to be written stays some seconds' worth of changes. */
@@ -161,7 +166,7 @@ enum status changelog_write(struct stage *s, struct task *t, struct error *err)
     char about[ABOUT_CHARS];
 
     /* Within a replay a key reflects less than the cursors that would go with it. */
-    while (!(task_replays(t, s->n_inputs) && SAFE(M_REPLAY_WHOLE)) && (spent < budget || chunk.more) && state_next_chunk(t->state, &chunk)) {
+    while (!(task_replays(t, s->n_inputs) && SAFE(M_REPLAY_WHOLE)) && (spent < budget || chunk.more || t->woken) && state_next_chunk(t->state, &chunk)) {
         if (put_state(s, t, chunk.entry->key, chunk.index, chunk.n_chunks, NULL, chunk.bytes, err) != OK)
             return err->status;
         if (FAIL("changelog.write", err) != OK)

@@ -45,7 +45,7 @@ static void want_own(struct stage *s, size_t i)
     if (!in->outside)
         for (size_t k = 0; k < ARRAY_LEN(lineage_wants); k++)
             stage_want(s, i, lineage_wants[k].path, lineage_wants[k].type);
-    if ((int)i != s->def->emit)
+    if ((int)i != s->def->emit || s->def->tumbling) /* of an event's fields nothing is left in a window's row */
         return;
     for (size_t o = 0; o < s->n_outputs; o++)
         for (size_t k = 0; k < s->outputs[o].n_leaves; k++) {

@@ -6,6 +6,7 @@
  *   pages.c      rows of columns, from when a record is taken until it has run
  *   task.c       pending records -> the next run of rows, without repeats; progress, positions
  *   waits.c      who keeps a task waiting
+ *   due.c        rows that no record makes, because it is time for them
  *   output.c     a transform's rows and marks -> encoded records, kept until the commit's outcome is known
  *   dead.c       records that could not be processed -> DeadLetter records
  *   changelog.c  a task's state and cursors -> State records; restore.c: and back
@@ -51,6 +52,7 @@ struct positions {
 struct moment {
     int64_t commit;
     int64_t low[INPUTS_MAX];
+    int64_t at;                    /* of the task */
     int epoch[INPUTS_MAX];         /* of the input's writer there */
     struct said *said[INPUTS_MAX]; /* by the channels in order, below `low`; one allocation, the first's */
 };
@@ -76,6 +78,20 @@ struct wait {
     int64_t since_ms, taken;
 };
 
+#define SOURCE_CHARS 256
+
+/* What is due by time alone: how far it is out, and the record behind which it comes, as one more output of it. */
+struct due {
+    int64_t at;         /* all up to there is out */
+    size_t from;        /* of the moment after that, what is out */
+    struct origin last; /* the last good record; index: how many outputs it has had */
+    char topic[SOURCE_CHARS]; /* that record's source */
+    int partition;
+    int64_t offset;
+    int64_t replay_at;  /* the task's `at` as of the record that is replayed */
+    bool put;           /* since the last commit */
+};
+
 struct task {
     int id;
     int64_t at;
@@ -93,6 +109,8 @@ struct task {
     size_t n_moments, cap_moments;
     struct moment present; /* as of the last task_need */
     bool changed; /* since the last commit */
+    bool woken;   /* and a record came with an `at` that was over already: all that is dirty is written, for only now it is known */
+    struct due due;
     struct wait wait;
 };
 
@@ -200,6 +218,7 @@ struct stage {
     int64_t others_at, others_ms; /* the slowest task of other processes, as heard at others_ms */
     int64_t n_dead, dead_logged_ms, bad_mark_logged_ms, n_repeats, repeats_logged_ms;
     bool turn_changed;
+    bool timed;  /* the worker has rows that no record makes */
     bool rekeys; /* a stage of the wiring merges what its tasks write: they keep within `drift` of each other */
     bool held;   /* a task waits there for the slowest */
     bool waits;  /* for an upstream task, and it is said */
@@ -239,6 +258,8 @@ int64_t task_input_at(const struct stage *s, const struct task *t, size_t input,
 /* Nothing that the task takes from now on is smaller: `at`, or more where its inputs have nothing smaller any more, by their next
  * records and marks. Else a task with few keys would be waited for as long as its writers are busy. */
 int64_t task_progress(const struct stage *s, const struct task *t, int64_t now_ms);
+/* The same of what it may still take, whatever is due. */
+int64_t task_awaits(const struct stage *s, const struct task *t, int64_t now_ms);
 /* How far a task that rests is known to be: its `at`, or more where a mark said more of an input. */
 int64_t task_furthest(const struct stage *s, const struct task *t);
 bool task_idle(const struct stage *s, const struct task *t, int64_t now_ms);
@@ -253,6 +274,20 @@ const struct moment *task_need(struct task *t, size_t n_inputs);
 bool waits_for(const struct stage *s, struct task *t, int64_t now_ms, struct wait *ret);
 /* Each turn: says for whom the stage waits once that lasts. */
 void waits_look(struct stage *s, int64_t now_ms);
+
+/* due.c */
+/* How far the task is: the largest `at` that it has taken, or more where all that is due by then is out. */
+int64_t due_time(const struct task *t);
+/* When rows may be due next; INT64_MAX: never, as far as is known. */
+int64_t due_next(const struct stage *s, const struct task *t);
+/* From where on records cannot be taken together with one of this `at`. */
+int64_t due_after(const struct stage *s, const struct task *t, int64_t at);
+/* The `at` of a row, whose record has been taken. */
+int64_t due_at(const struct stage *s, struct task *t, const struct pending *p);
+/* The last good record of what was taken, with so many outputs, is the one behind which the next rows come. */
+void due_behind(const struct stage *s, struct task *t, const struct rows *rows, const struct pending *pending, const int *n_outs);
+/* Puts some of the rows that are due before the next record; *ret_n 0: none is. */
+enum status due_run(struct stage *s, struct task *t, int64_t now_ms, size_t *ret_n, struct error *err);
 
 /* output.c */
 void output_open(struct stage *s);

@@ -102,7 +102,7 @@ static void fill_row(struct stage *s, struct task *t, struct rows *rows, struct 
         t->emit_at = p->at;
     keys[r] = p->rec.key;
     event_ms[r] = p->event_ms;
-    at[r] = t->at;
+    at[r] = due_at(s, t, p);
     rows->bad[r] = p->bad ? p->bad : stray(s, p);
     if (rows->bad[r] == NULL && p->page == NULL && intake_decode(s, p, rows->cols, r, &err) != OK)
         rows->bad[r] = arena_strdup(&s->batch, err.text);
@@ -151,6 +151,10 @@ static enum status put_rows(struct stage *s, struct task *t, struct rows *rows, 
     for (size_t o = 0; o < s->n_outputs && !(rows->replay && SAFE(M_REPLAY_SILENT)); o++)
         if (outs[o].cols.n_rows != 0 && output_rows(s, t, rows, pending, o, &outs[o], n_outs, err) != OK)
             return err->status;
+    for (size_t o = 0; o < s->n_outputs && rows->replay; o++)
+        for (size_t r = 0; r < outs[o].cols.n_rows; r++)
+            n_outs[outs[o].parent[r]]++;
+    due_behind(s, t, rows, pending, n_outs);
     return OK;
 }
 
@@ -195,12 +199,33 @@ static enum status hear_others(struct stage *s, int64_t now_ms, struct error *er
     return s->log->ops->others(s->log, &s->others_at, err);
 }
 
+/* The worker's part: rows of columns in, outputs put. */
+static enum status run_rows(struct stage *s, struct task *t, struct rows *rows, struct pending *pending, size_t n, struct error *err)
+{
+    const struct input *in = &s->inputs[rows->input];
+    struct out outs[INPUTS_MAX] = {0};
+
+    batch_init(rows->cols, &s->batch, n);
+    decode_begin(in->wants, in->n_wants, rows->cols);
+    rows->cols->n_rows = n;
+    copy_rows(pending, n, rows->cols);
+    rows->bad = arena_zalloc(&s->batch, n * sizeof(*rows->bad));
+    rows->lateness_ms = s->inputs[s->def->emit].topic->lateness_ms;
+    rows->keys = arena_alloc(&s->batch, n * sizeof(*rows->keys));
+    rows->event_ms = arena_alloc(&s->batch, n * sizeof(*rows->event_ms));
+    rows->at = arena_alloc(&s->batch, n * sizeof(*rows->at));
+    for (size_t r = 0; r < n; r++)
+        fill_row(s, t, rows, (struct view *)rows->keys, (int64_t *)rows->event_ms, (int64_t *)rows->at, &pending[r], r);
+    if (s->worker->transform(s->ctx, rows, outs, err) != OK)
+        return err_wrap(err, "task %d", t->id);
+    return put_rows(s, t, rows, pending, outs, err);
+}
+
 /* Takes the next run of one input's rows from the task and runs the worker on it; *ret_n rows. */
 static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, size_t *ret_n, struct error *err)
 {
-    struct pending *pending = arena_alloc(&s->batch, s->opt.batch * sizeof(*pending));
-    struct out outs[INPUTS_MAX] = {0};
-    int64_t limit = drift_limit(s, t, now_ms);
+    struct pending *pending;
+    int64_t limit, together = INT64_MAX;
     struct batch cols;
     struct rows rows = {.task = t->id, .cols = &cols, .state = t->state, .commit = s->commit, .emit_at = t->emit_at};
     enum status st = OK;
@@ -208,6 +233,11 @@ static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, si
     int input = 0;
     struct pending *p;
 
+    st = due_run(s, t, now_ms, ret_n, err);
+    if (st != OK || *ret_n)
+        return st;
+    limit = drift_limit(s, t, now_ms);
+    pending = arena_alloc(&s->batch, s->opt.batch * sizeof(*pending));
     while (n < s->opt.batch && (p = task_head(s, t, now_ms, &input)) != NULL) {
         if (p->rec.mark.data) {
             if (n != 0)
@@ -216,7 +246,7 @@ static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, si
                 return err->status;
             continue;
         }
-        if (n != 0 && (input != (int)rows.input || p->replay != rows.replay))
+        if (n != 0 && (input != (int)rows.input || p->replay != rows.replay || p->at >= together))
             break;
         if (s->rekeys && t->at == INT64_MIN && n != 0)
             break; /* its first record alone: then the others know where it stands */
@@ -230,29 +260,16 @@ static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, si
         if (!task_take(s, t, input, &pending[n]))
             continue;
         rows.input = (size_t)input;
-        rows.replay = pending[n++].replay;
+        rows.replay = pending[n].replay;
+        together = rows.replay && !s->opt.into ? INT64_MAX : due_after(s, t, pending[n].at);
+        n++;
     }
     *ret_n = n;
     if (n == 0) {
         arena_reset(&s->batch);
         return OK;
     }
-    batch_init(&cols, &s->batch, n);
-    decode_begin(s->inputs[rows.input].wants, s->inputs[rows.input].n_wants, &cols);
-    cols.n_rows = n;
-    copy_rows(pending, n, &cols);
-    rows.bad = arena_zalloc(&s->batch, n * sizeof(*rows.bad));
-    rows.lateness_ms = s->inputs[s->def->emit].topic->lateness_ms;
-    rows.keys = arena_alloc(&s->batch, n * sizeof(*rows.keys));
-    rows.event_ms = arena_alloc(&s->batch, n * sizeof(*rows.event_ms));
-    rows.at = arena_alloc(&s->batch, n * sizeof(*rows.at));
-    for (size_t r = 0; r < n; r++)
-        fill_row(s, t, &rows, (struct view *)rows.keys, (int64_t *)rows.event_ms, (int64_t *)rows.at, &pending[r], r);
-    st = s->worker->transform(s->ctx, &rows, outs, err);
-    if (st != OK)
-        (void)err_wrap(err, "task %d", t->id);
-    if (st == OK)
-        st = put_rows(s, t, &rows, pending, outs, err);
+    st = run_rows(s, t, &rows, pending, n, err);
     for (size_t r = 0; r < n; r++)
         task_release(s, &pending[r]);
     t->inputs[rows.input].n_taken += rows.replay ? 0 : (int64_t)n;
@@ -347,8 +364,8 @@ static size_t collect_positions(struct stage *s, struct log_position *at, int64_
             struct task_input *ti = &t->inputs[k];
             int64_t low = task_low(t, k);
 
-            if (low < ti->committed || low < 0 || (low == ti->committed && t->next_at == ti->committed_at))
-                continue; /* replayed records lie below what is committed */
+            if (low < ti->committed || low < 0 || (low == ti->committed && t->next_at == ti->committed_at && !t->due.put))
+                continue; /* replayed records lie below what is committed; rows that no record made need the fence of a position */
             at[n] = (struct log_position){.input = (int)k, .partition = t->id, .offset = low};
             snprintf(at[n].metadata, sizeof(at[n].metadata), "{\"taken\":%" PRId64 ",\"at\":%" PRId64 "}", ti->n_taken,
                      t->next_at);
@@ -371,7 +388,7 @@ static void committed(struct stage *s, const struct log_position *at, size_t n, 
     s->committed_ms = now_ms;
     s->turn_changed = false;
     for (size_t i = 0; i < s->n_tasks; i++) {
-        s->tasks[i]->changed = false;
+        s->tasks[i]->changed = s->tasks[i]->woken = s->tasks[i]->due.put = false;
         if (s->tasks[i]->n_restored && !task_replays(s->tasks[i], s->n_inputs))
             changelog_forget(s->tasks[i]);
         task_moment(s->tasks[i], s->commit, s->n_inputs);

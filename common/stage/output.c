@@ -263,9 +263,9 @@ static void put_lineage(struct stage *s, const struct task *t, const struct rows
     const struct input *input = &s->inputs[in->input];
     size_t row = out->parent[r];
     bool through = s->worker->stateless_order && !input->outside;
-    struct view model = in_view(c->model, row);
+    struct view model = out->key ? view_of(NULL, 0) : in_view(c->model, row);
     int64_t version = in_int(c->version, row, -1);
-    int64_t routing = in_int(c->routing, row, -1);
+    int64_t routing = out->key ? -1 : in_int(c->routing, row, -1);
     struct origin from = through ? p->origin : (struct origin){t->id, (int)in->input, p->task, p->rec.offset, index};
     const char *own_set = s->def->compiled ? s->def->feature_set : NULL;
 
@@ -278,7 +278,7 @@ static void put_lineage(struct stage *s, const struct task *t, const struct rows
     avro_put_long(b, from.index);
     avro_put_long(b, through ? in_int(c->tasks, row, 1) : s->n_tasks_all);
     avro_put_long(b, through ? in_int(c->epoch, row, 0) : s->def->epoch);
-    avro_put_long(b, through ? in_int(c->at, row, 0) : in->at[row]);
+    avro_put_long(b, through ? in_int(c->at, row, 0) : out->at ? out->at[r] : in->at[row]);
     if (s->n_inputs > 1) {
         avro_put_long(b, (int64_t)s->n_inputs - 1);
         for (size_t j = 0; j < s->n_inputs; j++)
@@ -400,7 +400,7 @@ enum status output_rows(struct stage *s, const struct task *t, struct rows *in, 
     for (size_t r = 0; r < n; r++) {
         uint32_t parent = out->parent[r];
         const struct pending *p = &pending[parent];
-        struct view key = key_col ? key_text(out->cols.arena, key_col, r) : in->keys[parent];
+        struct view key = key_col ? key_text(out->cols.arena, key_col, r) : out->key ? out->key[r] : in->keys[parent];
         int partition = key_col && key.data ? kafka_partition(key, to->partitions) : t->id % to->partitions;
 
         bytes_clear(&s->lineage);

@@ -35,6 +35,7 @@ struct checkpoint {
     char feature_set[64];
     int64_t taken[INPUTS_MAX];
     int upstream_epoch[INPUTS_MAX];
+    struct due due;
 };
 
 struct restorings;
@@ -110,11 +111,35 @@ static bool key_positions(struct restoring *re, struct avro_reader *r, uint32_t 
     return true;
 }
 
+static enum status get_due(const struct task *t, json_t *due, struct due *ret, struct error *err)
+{
+    const char *topic;
+    json_int_t v[5];
+    json_error_t at;
+
+    *ret = (struct due){.at = INT64_MIN, .replay_at = INT64_MIN};
+    if (due == NULL)
+        return OK;
+    if (json_unpack_ex(due, &at, 0, "[I, I, I, i, I, i, s, i, I !]", &v[0], &v[1], &v[2], &ret->last.channel, &v[3], &ret->last.index,
+                       &topic, &ret->partition, &v[4]) != 0)
+        return err_set(err, ERR_FATAL, "`due`: %s", at.text);
+    if (v[1] < 0 || v[3] < 0 || v[4] < 0 || ret->last.index < 0 || ret->partition < 0 || strlen(topic) >= sizeof(ret->topic))
+        return err_set(err, ERR_FATAL, "`due` is of no record");
+    ret->at = v[0];
+    ret->from = (size_t)v[1];
+    ret->replay_at = v[2];
+    ret->last.task = t->id;
+    ret->last.offset = v[3];
+    ret->offset = v[4];
+    snprintf(ret->topic, sizeof(ret->topic), "%s", topic);
+    return OK;
+}
+
 /* put_about, back. */
-static enum status get_about(const struct stage *s, struct view data, struct checkpoint *c, struct error *err)
+static enum status get_about(const struct stage *s, const struct task *t, struct view data, struct checkpoint *c, struct error *err)
 {
     json_auto_t *about = NULL;
-    json_t *inputs;
+    json_t *inputs, *due = NULL;
     const char *set;
     json_int_t v[4];
     json_error_t at;
@@ -122,8 +147,8 @@ static enum status get_about(const struct stage *s, struct view data, struct che
 
     if (json_read(data, &about, err) != OK)
         return err->status;
-    if (json_unpack_ex(about, &at, 0, "{s:I, s:I, s:i, s?i, s:s, s:o, s:I !}", "at", &v[0], "marked", &v[1], "tasks", &c->tasks,
-                       "layout", &c->layout, "feature_set", &set, "inputs", &inputs, "keys", &v[2]) != 0)
+    if (json_unpack_ex(about, &at, 0, "{s:I, s:I, s:i, s?i, s:s, s:o, s:I, s?o !}", "at", &v[0], "marked", &v[1], "tasks", &c->tasks,
+                       "layout", &c->layout, "feature_set", &set, "inputs", &inputs, "keys", &v[2], "due", &due) != 0)
         return err_set(err, ERR_FATAL, "%s", at.text);
     if (json_array_size(inputs) != s->n_inputs || strlen(set) >= sizeof(c->feature_set))
         return err_set(err, ERR_FATAL, "%zu inputs, feature set \"%s\"", json_array_size(inputs), set);
@@ -139,7 +164,7 @@ static enum status get_about(const struct stage *s, struct view data, struct che
         c->upstream_epoch[i] = epoch;
         c->taken[i] = v[3];
     }
-    return OK;
+    return get_due(t, due, &c->due, err);
 }
 
 static bool get_origins(struct restoring *re, struct avro_reader *r)
@@ -198,7 +223,7 @@ static enum status get_checkpoint(struct restoring *re, int64_t epoch, struct po
     forget_origins(re->task, re->stage->n_inputs); /* of an older checkpoint, which is not compacted away yet */
     if (n != 0 || !avro_get_bytes(r, &data))
         return err_set(err, ERR_FATAL, "`low` or `data` is cut short");
-    if (get_about(re->stage, data, &c, err) != OK)
+    if (get_about(re->stage, re->task, data, &c, err) != OK)
         return err_wrap(err, "`data`");
     if (!get_origins(re, r))
         return err_set(err, ERR_FATAL, "`origins` or `repeats` is cut short");
@@ -361,6 +386,11 @@ static void apply_checkpoint(struct task *t, const struct stage *s, const struct
     bool anew = c->epoch < s->def->epoch;
 
     t->at = c->at;
+    t->due = c->due;
+    if (anew) { /* of other keys, perhaps */
+        t->due.from = 0;
+        t->due.replay_at = INT64_MIN;
+    }
     t->marked_at = s->def->at_least_once ? INT64_MIN : c->marked_at; /* at least once, the last marks may not have left */
     for (size_t i = 0; i < s->n_inputs; i++) {
         struct task_input *in = &t->inputs[i];

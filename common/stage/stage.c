@@ -238,6 +238,7 @@ enum status stage_start(struct stage *s, struct error *err)
         return err->status;
     if (s->worker->open && s->worker->open(s, &s->ctx, err) != OK)
         return err->status;
+    s->timed = s->worker->due && s->worker->due(s->ctx, 0) != INT64_MAX;
     if (load_schemas(s, err) != OK || intake_open(s, err) != OK || start_http(s, err) != OK)
         return err->status;
     s->at_min_told = INT64_MIN;

@@ -34,11 +34,14 @@ struct rows {
     struct state *state;
 };
 
-/* Rows for one output topic. The loop adds lineage, key and frame. */
+/* Rows for one output topic. The loop adds lineage, key and frame. A row rests on an input row; what is made of many (key is set)
+ * has a key and an `at` of its own, and takes no model over. */
 struct out {
     struct batch cols; /* columns by the output schema's field names; other fields of that schema are taken from the
                           parent row's columns of that name (wanted by the loop itself), else from the schema's default */
     uint32_t *parent;  /* per row: index of the input row that it rests on */
+    struct view *key;  /* NULL: the parent's; or per row, */
+    int64_t *at;       /* and how far the task was: never less than that of the row before */
     const char *model_name; /* of score on; NULL otherwise */
     int32_t *model_version; /* per row; -1: none */
     int64_t *routing;       /* per row; -1: none */
@@ -60,6 +63,14 @@ struct worker {
     /* Optional. Records of the task with `at` >= the result are not taken now (INT64_MAX: no limit). A replay, whose past is
      * over, does not ask. */
     int64_t (*limit)(void *ctx, int task, int64_t at_next);
+    /* Optional. Rows that no record makes, because it is time for them. due: the first moment after `after_ms` at which there may be
+     * some; INT64_MAX: never. A pure function: before a record whose `at` reaches that moment is taken, all rows of it are out; sooner,
+     * where the inputs' marks say that no such record can come any more. */
+    int64_t (*due)(void *ctx, int64_t after_ms);
+    /* Those of that moment, of n keys at most, from the *from-th on (0 at first), which goes on. *ret_all: these were the last. `last` has
+     * one row, the last record that was taken; nothing that a restore could not make again may be changed: the same call gives the same. */
+    enum status (*make_due)(void *ctx, struct rows *last, int64_t due_ms, size_t n, size_t *from, struct out *outs, bool *ret_all,
+                            struct error *err);
     /* Optional. The smallest `at` over all tasks that are not idle, when it rose. */
     void (*progress)(void *ctx, int64_t at_min);
     /* Optional. Files alone, once, when all inputs have ended: puts what still follows from them. */

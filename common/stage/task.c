@@ -13,6 +13,7 @@ struct task *task_new(const struct stage *s, int id)
 
     t->id = id;
     t->at = t->emit_at = t->next_at = t->marked_at = INT64_MIN;
+    t->due.at = t->due.replay_at = INT64_MIN;
     t->state = state_new(s->pipeline->memory.state / (s->n_assigned ? s->n_assigned : 1));
     for (size_t i = 0; i < s->n_inputs; i++) {
         merge_init(&t->inputs[i].merge, s->inputs[i].marked ? s->inputs[i].tasks : 1);
@@ -138,7 +139,7 @@ struct pending *task_head(const struct stage *s, struct task *t, int64_t now_ms,
     return best;
 }
 
-int64_t task_progress(const struct stage *s, const struct task *t, int64_t now_ms)
+int64_t task_awaits(const struct stage *s, const struct task *t, int64_t now_ms)
 {
     int64_t at = INT64_MAX;
 
@@ -148,6 +149,13 @@ int64_t task_progress(const struct stage *s, const struct task *t, int64_t now_m
         at = its < at ? its : at;
     }
     return at == INT64_MAX || at < t->at ? t->at : at; /* where all rest, nothing is known */
+}
+
+int64_t task_progress(const struct stage *s, const struct task *t, int64_t now_ms)
+{
+    int64_t at = task_awaits(s, t, now_ms), due = due_next(s, t);
+
+    return at < due ? at : due;
 }
 
 int64_t task_furthest(const struct stage *s, const struct task *t)
@@ -230,7 +238,7 @@ static struct said said_below(const struct merge *m, const struct channel *c)
 
 static struct moment moment_now(const struct task *t, int64_t commit, size_t n_inputs)
 {
-    struct moment m = {.commit = commit};
+    struct moment m = {.commit = commit, .at = due_time(t)};
     size_t n = 0;
 
     for (size_t i = 0; i < n_inputs; i++)

@@ -50,6 +50,8 @@ static const struct {
      OBJECT(IDENTIFIER NOT("lineage"),
             "\"if\":{\"type\":\"object\"},\"then\":{\"if\":{\"anyOf\":[{\"required\":[\"join\"]},{\"required\":[\"fields\"]}]},"
             "\"then\":{" DEFINED("join") "},\"else\":{" DEFINED("aggregate") "}},\"else\":{" TEXT "}")},
+    {&keys_workers[1], "tumbling", DEFINED("tumbling")},
+    {&keys_tumbling, "values", OBJECT(IDENTIFIER NOT("lineage"), DEFINED("value"))},
     {&keys_workers[2], "from", NAMES(",\"maxItems\":1")},
     {&keys_workers[2], "label", DEFINED("label")},
     {&keys_workers[2], "model", NAME},
@@ -184,6 +186,20 @@ static void put_aggregate(struct bytes *out)
     bytes_printf(out, "}},");
 }
 
+static void put_tumbling(struct bytes *out)
+{
+    const struct key_table *kinds = keys_values();
+
+    bytes_printf(out, "\"tumbling\":{");
+    put_keys(out, &keys_tumbling, NULL);
+    bytes_printf(out, "},\"value\":{");
+    put_keys(out, kinds, &keys_value);
+    bytes_printf(out, ",\"oneOf\":[");
+    for (size_t i = 0; i < kinds->n; i++)
+        bytes_printf(out, "%s{\"required\":[\"%s\"]}", i ? "," : "", kinds->keys[i].name);
+    bytes_printf(out, "]},");
+}
+
 static void put_xgboost(struct bytes *out)
 {
     bytes_printf(out, "\"xgboost\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{");
@@ -204,7 +220,8 @@ static void put_stages(struct bytes *out)
         put_keys(out, &keys_stage, &keys_workers[i]);
         if (strcmp(keys_workers[i].worker, "preprocess") == 0)
             bytes_printf(out, ",\"if\":{\"properties\":{\"from\":{\"type\":\"array\",\"minItems\":2}},"
-                              "\"required\":[\"from\"]},\"then\":{\"required\":[\"emit_on\"]}");
+                              "\"required\":[\"from\"]},\"then\":{\"required\":[\"emit_on\"]},"
+                              "\"oneOf\":[{\"required\":[\"features\"]},{\"required\":[\"tumbling\"]}]");
         bytes_printf(out, "},");
     }
     bytes_printf(out, "\"stage\":{\"type\":\"object\",\"properties\":{\"worker\":{\"enum\":[");
@@ -228,6 +245,7 @@ static void put_defs(struct bytes *out)
     bytes_printf(out, "\"join\":{");
     put_keys(out, &keys_join, NULL);
     bytes_printf(out, "},");
+    put_tumbling(out);
     put_xgboost(out);
     bytes_printf(out, "\"label\":{");
     put_keys(out, &keys_label, NULL);

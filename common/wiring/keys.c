@@ -1,4 +1,5 @@
 #include "feature/aggregates.h"
+#include "feature/tumbling.h"
 #include "wiring/cases.h"
 #include "wiring/load.h"
 
@@ -37,7 +38,19 @@ static const struct key_def preprocess_keys[] = {
     {"emit_on", "topic", "The input whose records come out with features; the others feed state, or are joined. Required with several inputs."},
     {"to", "topic or list, required", "Its outputs."},
     {"drift", "1m to 366d", "How far ahead of the stage's slowest task, in event time, another may run; it pauses there. Bounds what readers hold back. Default: `1d`."},
-    {"features", "object, required", "Features by name: a text is an expression, an object an aggregate or a join (below)."},
+    {"features", "object", "Features by name: a text is an expression, an object an aggregate or a join (below). Required without `tumbling`."},
+    {"tumbling", "object", "Instead of `features`: one row for each key and window comes out when the window closes, also of an empty one (below). Such a stage has one input."},
+};
+static const struct key_def tumbling_keys[] = {
+    {"every", "1s to 366d, required", "How long a window is. Windows begin at multiples of it since 1970 in UTC, those of whole weeks on Mondays."},
+    {"zone", "text", "A time zone such as `Europe/Berlin`, whose days the windows are. `every` is whole days then; a day may have 23 or 25 hours. Default: UTC."},
+    {"allowed", "duration", "The allowed lateness: how long after a window's end its events are still taken. Each makes its row come out again, with `revision` one more; later ones are dead-lettered. At most the input's `lateness`. Default: that."},
+    {"fill.for", "duration", "How long after its last event a key has rows of empty windows. Default: for good."},
+    {"values", "object, required", "What a row says of its window, by name: aggregates (below). Beside them it has the key's field, `start`, `end` (its event time) and `revision` (0 at first)."},
+};
+static const struct key_def value_keys[] = {
+    {"where", "condition", "Over the fields of the input: other records are not there. Null is not true. A record that no value takes begins no key. Default: all."},
+    {"fill", "number", "The value in a window without a record for it. Default: what the aggregate gives of nothing: 0 of `count` and `sum`, else null."},
 };
 static const struct key_def train_keys[] = {
     {"from", "topic, required", "Feature rows."},
@@ -128,6 +141,8 @@ const struct key_table keys_workers[5] = {
 };
 const struct key_table keys_feature = TABLE("An aggregate's window", NULL, feature_keys);
 const struct key_table keys_join = TABLE("A join in `features`", NULL, join_keys);
+const struct key_table keys_tumbling = TABLE("`tumbling` of `preprocess`", NULL, tumbling_keys);
+const struct key_table keys_value = TABLE("A value's events and emptiness", NULL, value_keys);
 const struct key_table keys_label = TABLE("`label` of `train`", NULL, label_keys);
 const struct key_table keys_explain = TABLE("`explain` of `score`", NULL, explain_keys);
 const struct key_table keys_rule = TABLE("A rule of `alert`", NULL, rule_keys);
@@ -135,15 +150,33 @@ const struct key_table keys_tests = TABLE("The file", NULL, tests_keys);
 const struct key_table keys_case = TABLE("A case", NULL, case_keys);
 const struct key_table keys_dead = TABLE("A dead letter", NULL, dead_keys);
 
-const struct key_table *keys_aggregates(void)
+static struct key_def aggregate_key(const struct aggregate *a)
 {
     static const char *const takes[] = {"topic", "expression", "expression or text"};
+
+    return (struct key_def){a->name, takes[a->takes], a->about};
+}
+
+const struct key_table *keys_aggregates(void)
+{
     static struct key_def keys[32];
     static struct key_table table = TABLE("An aggregate in `features`: one of", NULL, keys);
 
     for (size_t i = 0; i < n_aggregates; i++)
-        keys[i] = (struct key_def){aggregates[i].name, takes[aggregates[i].takes], aggregates[i].about};
+        keys[i] = aggregate_key(&aggregates[i]);
     table.n = n_aggregates;
+    return &table;
+}
+
+const struct key_table *keys_values(void)
+{
+    static struct key_def keys[32];
+    static struct key_table table = TABLE("A value of `tumbling`: one of", NULL, keys);
+
+    table.n = 0;
+    for (size_t i = 0; i < n_aggregates; i++)
+        if (tumbling_takes(&aggregates[i]))
+            keys[table.n++] = aggregate_key(&aggregates[i]);
     return &table;
 }
 
@@ -204,7 +237,8 @@ void cases_reference(struct bytes *out)
 void pipeline_reference(struct bytes *out)
 {
     static const struct key_table *const before[] = {&keys_file, &keys_topic, &keys_stage};
-    const struct key_table *const after[] = {&keys_feature, &keys_join, &keys_label, &keys_explain, &keys_rule};
+    const struct key_table *const after[] = {&keys_feature, &keys_join, &keys_tumbling, keys_values(), &keys_value, &keys_label, &keys_explain,
+                                             &keys_rule};
     const struct key_table *tables[ARRAY_LEN(before) + ARRAY_LEN(keys_workers) + ARRAY_LEN(after)];
     size_t n = 0;
 

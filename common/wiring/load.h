@@ -103,7 +103,8 @@ struct key_table {
     const struct key_def *keys;
     size_t n;
 };
-extern const struct key_table keys_file, keys_topic, keys_stage, keys_label, keys_explain, keys_rule, keys_feature, keys_join;
+extern const struct key_table keys_file, keys_topic, keys_stage, keys_label, keys_explain, keys_rule, keys_feature, keys_join, keys_tumbling,
+    keys_value;
 extern const struct key_table keys_tests, keys_case, keys_dead; /* of a file of tests (cases.c) */
 extern const struct key_table keys_workers[5];
 
@@ -113,6 +114,7 @@ extern const size_t n_xgboost_known, n_xgboost_required;
 
 /* The table of aggregates (feature/aggregates.h) as keys of a feature. */
 const struct key_table *keys_aggregates(void);
+const struct key_table *keys_values(void); /* those that a tumbling window can have */
 const struct key_table *keys_worker(const char *worker); /* NULL: no such worker */
 /* A fault for each key of the object that neither table (b may be NULL) has. what: "a key of a topic". */
 void check_keys(struct loader *l, struct at at, const char *what, const struct key_table *a, const struct key_table *b);
@@ -151,6 +153,14 @@ void resolve_outputs(struct loader *l, size_t stage, const struct made *made, si
 
 /* ---- one per kind of stage ---- */
 void resolve_preprocess(struct loader *l, size_t stage); /* with its outputs */
+/* What of an aggregate is its name, one of `kinds`, and the number that goes with it. */
+bool read_kind(struct loader *l, struct at at, const struct key_table *kinds, struct feature_def *def);
+/* A feature's column as a field of a derived schema. */
+struct made made_of(struct loader *l, const struct feature_col *col);
+/* tumbling.c: "tumbling" and its values, which are s->features then. */
+bool read_tumbling(struct loader *l, struct stage_def *s, struct at at);
+/* Its rows' fields; arena. */
+struct made *tumbling_made(struct loader *l, const struct stage_def *s, size_t *ret_n);
 void resolve_score(struct loader *l, size_t stage);
 void resolve_alert(struct loader *l, size_t stage);
 void resolve_train(struct loader *l, size_t stage);

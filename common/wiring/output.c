@@ -151,7 +151,8 @@ static void check_in_place(struct loader *l, const struct stage_def *s, size_t t
               in->name, t->partitions);
 }
 
-static void resolve_output(struct loader *l, const struct stage_def *s, size_t topic, const struct made *made, size_t n_made)
+static void resolve_output(struct loader *l, const struct stage_def *s, size_t topic, const struct schema *passes,
+                           const struct made *made, size_t n_made)
 {
     struct pipeline *p = l->p;
     const struct topic *in = &p->topics[s->from[s->emit]];
@@ -162,16 +163,16 @@ static void resolve_output(struct loader *l, const struct stage_def *s, size_t t
 
     t->lateness_ms = in->lateness_ms;
     if (t->schema_name == NULL)
-        derive(l, topic, in->schema, made, n_made);
+        derive(l, topic, passes, made, n_made);
     else if (!more->broken)
-        check_declared(l, topic, s->name, in->schema, made, n_made);
+        check_declared(l, topic, s->name, passes, made, n_made);
     if (more->broken)
         return;
     check_lineage(l, t->schema);
     if (strcmp(s->worker, "score") == 0)
         check_in_place(l, s, topic);
     if (!declared) {
-        t->time = in->time;
+        t->time = s->tumbling ? TUMBLING_TIME : in->time;
         for (size_t i = 0; i < t->schema->n; i++)
             declared = declared || (t->time && strcmp(t->schema->fields[i].name, t->time) == 0);
         if (!declared && t->time) {
@@ -206,11 +207,12 @@ void resolve_outputs(struct loader *l, size_t stage, const struct made *made, si
 {
     struct pipeline *p = l->p;
     struct stage_def *s = &p->stages[stage];
-    const struct schema *input = p->topics[s->from[s->emit]].schema;
+    static const struct schema nothing = {.type = SCHEMA_RECORD}; /* of an event's fields nothing is left in a window's row */
+    const struct schema *passes = s->tumbling ? &nothing : p->topics[s->from[s->emit]].schema;
 
     if (strcmp(s->worker, "preprocess") != 0)
-        check_made(l, &l->stages[stage], input, made, n_made);
+        check_made(l, &l->stages[stage], passes, made, n_made);
     for (size_t k = 0; k < s->n_to; k++)
         if (p->topics[s->to[k]].writer == (int)stage)
-            resolve_output(l, s, (size_t)s->to[k], made, n_made);
+            resolve_output(l, s, (size_t)s->to[k], passes, made, n_made);
 }

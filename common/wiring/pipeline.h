@@ -12,7 +12,7 @@
 #ifndef WIRING_PIPELINE_H
 #define WIRING_PIPELINE_H
 
-#include "feature/feature.h"
+#include "feature/tumbling.h"
 #include "wire/schema.h"
 #include "wiring/memory.h"
 
@@ -35,6 +35,11 @@ struct topic {
     bool ordered;     /* some stage of the wiring reads it in order: its writer sends marks */
 };
 
+/* The fields of a tumbling window's row beside its key's and its values. */
+#define TUMBLING_START "start"
+#define TUMBLING_TIME "end"
+#define TUMBLING_REVISION "revision"
+
 struct rule { const char *name, *when, *severity, *key /* the field that partitions the input; NULL: not known */; int64_t cooldown_ms; };
 struct setting { const char *name, *value; }; /* value as text */
 
@@ -52,6 +57,7 @@ struct stage_def {
     /* preprocess */
     int64_t drift_ms; /* default 1 d */
     struct feature_def *features; size_t n_features;
+    struct tumbling_def *tumbling; /* "tumbling": `features` are its values; NULL: features of each row */
     struct features *compiled; /* also checked here */
     /* train */
     const char *model; /* train and score */

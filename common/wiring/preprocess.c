@@ -1,10 +1,8 @@
 #include "feature/aggregates.h"
 #include "wiring/load.h"
 
-/* What of an aggregate is its name in the table, and the number that goes with it. */
-static bool read_kind(struct loader *l, struct at at, struct feature_def *def)
+bool read_kind(struct loader *l, struct at at, const struct key_table *kinds, struct feature_def *def)
 {
-    const struct key_table *kinds = keys_aggregates();
     const struct aggregate *a;
     size_t n = 0;
 
@@ -63,7 +61,7 @@ static bool read_aggregate(struct loader *l, struct at at, struct feature_def *d
     bool good;
 
     check_keys(l, at, "an aggregate", keys_aggregates(), &keys_feature);
-    good = read_kind(l, at, def);
+    good = read_kind(l, at, keys_aggregates(), def);
     good = read_windows(l, at, def) && good;
     def->where = read_string(l, at, "where", /* required= */ false);
     if (self && !json_is_boolean(self)) {
@@ -174,16 +172,16 @@ static size_t faulty(const struct feature_def *defs, size_t n, const char *text,
 
 /* features_new stops at the first fault. The next one is found without the definition that had it; what then fails
  * only because it names a definition that was left out is not said. */
-static bool compile(struct loader *l, struct stage_def *s, struct at at)
+static bool compile(struct loader *l, struct stage_def *s, const char *path)
 {
     const struct feature_input *inputs = stage_inputs(l, s);
     struct feature_def *defs = arena_copy(l->arena, s->features, s->n_features * sizeof(*defs));
-    const char **out = arena_alloc(l->arena, s->n_features * sizeof(*out));
-    const char *path = path_key(l, at.path, "features"), *why;
+    const char **out = arena_alloc(l->arena, s->n_features * sizeof(*out)), *why;
     size_t n = s->n_features, n_out = 0;
     struct error err;
 
-    while (n > 0 && features_new(inputs, s->n_from, (size_t)s->emit, defs, n, &s->compiled, &err) != OK) {
+    while (n > 0 && (s->tumbling ? tumbling_new(inputs, s->tumbling, defs, n, &s->compiled, &err)
+                                 : features_new(inputs, s->n_from, (size_t)s->emit, defs, n, &s->compiled, &err)) != OK) {
         size_t i = faulty(defs, n, err.text, &why);
         bool follows = false;
 
@@ -236,6 +234,11 @@ static enum schema_type avro_type(enum col_type type)
     default:
         return SCHEMA_BYTES;
     }
+}
+
+struct made made_of(struct loader *l, const struct feature_col *col)
+{
+    return (struct made){col->name, avro_field(l, col), avro_type(col->type)};
 }
 
 /* A feature that is the input's field of its own name is that field; any other one of that name would hide it. */
@@ -302,25 +305,39 @@ static void check_reach(struct loader *l, const struct stage_def *s, struct at a
     }
 }
 
+/* Of the columns that the emitting input does not have already. */
+static struct made *feature_made(struct loader *l, const struct stage_def *s, struct at at, size_t *ret_n)
+{
+    const struct feature_col *cols = features_cols(s->compiled);
+    struct made *made = arena_alloc(l->arena, features_n_cols(s->compiled) * sizeof(*made));
+
+    *ret_n = 0;
+    for (size_t i = 0; i < features_n_cols(s->compiled); i++)
+        if (!is_passed_on(l, s, at, cols[i].name))
+            made[(*ret_n)++] = made_of(l, &cols[i]);
+    return made;
+}
+
 void resolve_preprocess(struct loader *l, size_t stage)
 {
     struct stage_def *s = &l->p->stages[stage];
     struct stage_more *more = &l->stages[stage];
     struct at at = {more->json, more->path};
-    const struct feature_col *cols;
+    bool tumbling = json_object_get(more->json, "tumbling") != NULL;
+    const char *path = path_key(l, at.path, tumbling ? "tumbling" : "features");
     struct made *made;
     size_t n_made = 0;
 
-    if (!read_features(l, s, at) || more->broken || !compile(l, s, at)) {
+    if (!(tumbling ? read_tumbling(l, s, at) : read_features(l, s, at)) || more->broken ||
+        !compile(l, s, tumbling ? path_key(l, path, "values") : path)) {
         more->broken = true;
         return;
     }
-    check_reach(l, s, at);
+    if (tumbling)
+        check_retention(l, s->from[0], path, "a window with its allowed lateness", s->tumbling->every_ms + s->tumbling->allowed_ms);
+    else
+        check_reach(l, s, at);
     s->feature_set = chained_set(l, s);
-    cols = features_cols(s->compiled);
-    made = arena_alloc(l->arena, features_n_cols(s->compiled) * sizeof(*made));
-    for (size_t i = 0; i < features_n_cols(s->compiled); i++)
-        if (!is_passed_on(l, s, at, cols[i].name))
-            made[n_made++] = (struct made){cols[i].name, avro_field(l, &cols[i]), avro_type(cols[i].type)};
+    made = tumbling ? tumbling_made(l, s, &n_made) : feature_made(l, s, at, &n_made);
     resolve_outputs(l, stage, made, n_made);
 }

@@ -1,4 +1,4 @@
-/* workers/preprocess/main.c: events -> the same events with features. Wiring only. */
+/* workers/preprocess/main.c: events -> the same events with features, or windows of them. Wiring only. */
 #include "workers/preprocess/preprocess.h"
 
 int main(int argc, char **argv)
@@ -8,6 +8,8 @@ int main(int argc, char **argv)
         .open = preprocess_open,
         .transform = preprocess_transform,
         .check = preprocess_check,
+        .due = preprocess_due,
+        .make_due = preprocess_make_due,
         .close = preprocess_close,
     };
 

@@ -2,7 +2,11 @@
 
 #include <stdlib.h>
 
+#include "workers/preprocess/windows.h"
+
 struct preprocess {
+    const struct stage_def *def;
+    const struct topic *from; /* the emitting input */
     const struct features *features;
     size_t emit, n_out;
 };
@@ -24,7 +28,7 @@ enum status preprocess_open(struct stage *s, void **ret_ctx, struct error *err)
     struct preprocess *p = xcalloc(1, sizeof(*p));
 
     (void)err;
-    *p = (struct preprocess){def->compiled, (size_t)def->emit, def->n_to};
+    *p = (struct preprocess){def, &stage_pipeline(s)->topics[def->from[def->emit]], def->compiled, (size_t)def->emit, def->n_to};
     for (size_t i = 0; i < def->n_from; i++)
         want_columns(s, p->features, i, stage_pipeline(s)->topics[def->from[i]].schema);
     *ret_ctx = p;
@@ -35,6 +39,8 @@ enum status preprocess_transform(void *ctx, struct rows *in, struct out *outs, s
 {
     const struct preprocess *p = ctx;
 
+    if (p->def->tumbling)
+        return windows_transform(p->def, p->from, in, outs, err);
     if (features_apply(p->features, in->state, in->input, in->cols, in->keys, in->event_ms, in->bad, in->emit_at,
                        in->lateness_ms, in->commit, err) != OK)
         return err->status;
@@ -50,6 +56,21 @@ enum status preprocess_transform(void *ctx, struct rows *in, struct out *outs, s
 enum status preprocess_check(void *ctx, struct view value, struct error *err)
 {
     return features_check(((const struct preprocess *)ctx)->features, value, err);
+}
+
+int64_t preprocess_due(void *ctx, int64_t after_ms)
+{
+    const struct preprocess *p = ctx;
+
+    return p->def->tumbling ? tumbling_next(p->features, after_ms) : INT64_MAX;
+}
+
+enum status preprocess_make_due(void *ctx, struct rows *last, int64_t due_ms, size_t n, size_t *from, struct out *outs, bool *ret_all,
+                                struct error *err)
+{
+    const struct preprocess *p = ctx;
+
+    return windows_close(p->def, p->from, last, due_ms, n, from, outs, ret_all, err);
 }
 
 void preprocess_close(void *ctx)
