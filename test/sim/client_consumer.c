@@ -374,8 +374,8 @@ rd_kafka_resp_err_t rd_kafka_consumer_close(rd_kafka_t *rk)
 void rd_kafka_destroy_flags(rd_kafka_t *rk, int flags)
 {
     (void)flags;
+    (void)rd_kafka_consumer_close(rk);
     rk->group = -1;
     rk->tick_us = INT64_MAX;
-    (void)rd_kafka_consumer_close(rk);
     rd_kafka_destroy(rk);
 }
