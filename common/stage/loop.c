@@ -572,6 +572,21 @@ static enum status turn(struct stage *s, size_t *n, struct error *err)
     return mark_progress(s, now_ms, err);
 }
 
+/*
+ * A restore may fail because the group took the tasks away, or gave the consumer up: only a take hears of that. What comes with it is
+ * of no task, and is sought again.
+ */
+static enum status restore_or_hear(struct stage *s, struct error *err)
+{
+    enum status st = restore_tasks(s, err);
+
+    if (st != ERR_RETRY || !SAFE(M_HEARS_IN_RESTORE))
+        return st;
+    loop_drop_tasks(s);
+    st = take(s, 0, err);
+    return st == OK && s->n_tasks != s->n_assigned ? ERR_RETRY : st;
+}
+
 /* From the log again, as after a restart: memory may be ahead of what was committed. */
 static enum status recover(struct stage *s, struct error *err)
 {
@@ -582,7 +597,7 @@ static enum status recover(struct stage *s, struct error *err)
         ops_ready(s->ops, false, "%s", err->text);
         ops_beat(s->ops);
         clock_nap_ms(200);
-        st = SAFE(M_ROLLBACK) ? restore_tasks(s, err) : s->log->ops->abort(s->log, err);
+        st = SAFE(M_ROLLBACK) ? restore_or_hear(s, err) : s->log->ops->abort(s->log, err);
     } while (st == ERR_RETRY && !signals_stopping());
     return st;
 }

@@ -322,8 +322,15 @@ rd_kafka_resp_err_t rd_kafka_committed(rd_kafka_t *rk, rd_kafka_topic_partition_
 {
     struct request r = {.handle = handle_committed, .question = true, .group = rk->group, .list = list};
 
+    int how;
+
     for (int i = 0; i < list->cnt; i++)
         list->elems[i].err = RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (rk->membership == GIVEN_UP) { /* its group's part does not run any more */
+        (void)step_begin(STEP_COMMITTED, (int64_t)timeout_ms * 1000, &how);
+        step_end(0);
+        return RD_KAFKA_RESP_ERR__TIMED_OUT;
+    }
     return client_rpc(rk, STEP_COMMITTED, &r, timeout_ms);
 }
 
