@@ -36,7 +36,7 @@ comma := ,
 runpath = $(DEPS_DIRS:%=-Wl,-rpath,'$$ORIGIN/$(1)/deps/%')
 
 all: $(BINS) ## build the five workers and the millrace command
-tests: $(TESTS) $(FUZZERS) $(TOOLS) $(SIM)
+tests: $(TESTS) $(INTEGRATIONS) $(FUZZERS) $(TOOLS) $(BENCHES) $(SIM)
 test: $(TESTS:=.passed) $(FUZZERS:=.passed) $(CHAINS:=.passed) ## everything that needs no broker
 
 $(O)/%.o: %.c

@@ -42,11 +42,11 @@ static void make_topics(const struct pipeline *p, const char *brokers)
 
     for (size_t i = 0; i < p->n_topics; i++)
         if (strcmp(p->topics[i].name, "transactions") == 0 || strcmp(p->topics[i].name, "enriched") == 0)
-            specs[n++] = (struct topic_spec){p->topics[i].broker_name, p->topics[i].partitions, false};
-    specs[n++] = (struct topic_spec){arena_printf(&arena, "%s.dead_letters", p->name), 1, false};
-    specs[n++] = (struct topic_spec){arena_printf(&arena, "%s.customer.changelog", p->name), 4, true};
-    specs[n++] = (struct topic_spec){SCHEMAS_TOPIC, 1, true};
-    specs[n++] = (struct topic_spec){MODELS_TOPIC, 1, true};
+            specs[n++] = (struct topic_spec){p->topics[i].broker_name, p->topics[i].partitions, false, 0};
+    specs[n++] = (struct topic_spec){arena_printf(&arena, "%s.dead_letters", p->name), 1, false, 0};
+    specs[n++] = (struct topic_spec){arena_printf(&arena, "%s.customer.changelog", p->name), 4, true, 0};
+    specs[n++] = (struct topic_spec){SCHEMAS_TOPIC, 1, true, 0};
+    specs[n++] = (struct topic_spec){MODELS_TOPIC, 1, true, 0};
     must(kafka_topics_ensure(brokers, p, specs, n, &err), &err, "topics");
 }
 

@@ -267,15 +267,16 @@ static void a_restarted_slot_goes_on_where_it_committed(void **state)
     r.log->ops->close(r.log);
 }
 
-static enum status keep(void *ctx, struct view key, struct view value, struct error *err)
+static enum status keep(void *ctx, const struct log_kept *kept, size_t n, struct error *err)
 {
     (void)err;
-    if (key.n == 1 && value.n < 16)
-        memcpy(ctx, value.data, value.n);
+    for (size_t i = 0; i < n; i++)
+        if (kept[i].key.n == 1 && kept[i].value.n < 16)
+            memcpy(ctx, kept[i].value.data, kept[i].value.n);
     return OK;
 }
 
-/* T1: a dead writer's open transaction holds the last stable offset below a newer committed checkpoint. */
+/* A dead writer's open transaction holds the last stable offset below a newer committed checkpoint. */
 static void a_restore_reads_past_a_dead_writers_open_transaction(void **state)
 {
     struct run r;
@@ -284,6 +285,7 @@ static void a_restore_reads_past_a_dead_writers_open_transaction(void **state)
     struct log_put put = {.topic = changelog, .key = view_str("k"), .value = view_str("dead")};
     enum txn_outcome outcome;
     char got[16] = "", id[96];
+    int partition = 0;
 
     (void)state;
     snprintf(id, sizeof(id), "%s.dead", name);
@@ -304,7 +306,7 @@ static void a_restore_reads_past_a_dead_writers_open_transaction(void **state)
     must(txn_put(live, &put, 0, &err), &err);
     must(txn_commit(live, NULL, NULL, &outcome, &err), &err);
     open_run(&r, "1");
-    must(r.log->ops->restore(r.log, changelog, 0, keep, got, &err), &err); /* until the broker ends the dead one: 10 to 20 s */
+    must(r.log->ops->restore(r.log, changelog, &partition, 1, keep, got, &err), &err); /* until the broker ends the dead one: 10 to 20 s */
     r.log->ops->close(r.log);
     assert_string_equal(got, "newer");
     txn_free(live);
