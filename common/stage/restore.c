@@ -48,6 +48,7 @@ struct restoring {
     size_t n, n_bytes;
     struct bytes positions; /* of the last key, as they were encoded */
     int64_t taken[INPUTS_MAX]; /* as committed with the offsets */
+    struct error refused;      /* of the first value that cannot be this stage's */
     struct restorings *all;
 };
 
@@ -243,7 +244,10 @@ static enum status put_back(struct restoring *re, struct view key, int64_t index
 
     if (e == NULL || state_restore(state, e, index, chunks, chunk, reflects, err) != OK)
         return ERR_FATAL;
-    return chunks == 1 && s->worker->check ? s->worker->check(s->ctx, view_of(e->value, e->n_bytes), err) : OK;
+    /* Other features have other values: the checkpoint, which may come later, says whether that is why. */
+    if (chunks == 1 && s->worker->check && re->refused.status == OK)
+        (void)s->worker->check(s->ctx, view_of(e->value, e->n_bytes), &re->refused);
+    return OK;
 }
 
 static enum status get_key(struct restoring *re, struct view key, int64_t index, int64_t chunks, struct avro_reader *r, struct error *err)
@@ -371,7 +375,9 @@ static enum status check_state(const struct restoring *re, struct error *err)
         return err_set(err, ERR_FATAL, "%s/%d: its state was made by the features %s, the pipeline file has others (%s): take the "
                        "former back, or give stage %s \"epoch\": %d: it builds its state anew", s->changelog, task, c->feature_set,
                        stage_set(s), s->def->name, epoch + 1);
-    if (c->epoch == epoch && state_restored(re->task->state, s->worker->check, s->ctx, err) != OK)
+    if (re->refused.status != OK)
+        *err = re->refused;
+    if (c->epoch == epoch && (re->refused.status != OK || state_restored(re->task->state, s->worker->check, s->ctx, err) != OK))
         return err_wrap(err, "%s/%d: its state is damaged, or records of the changelog were lost (give stage %s \"epoch\": %d: it builds "
                         "its state anew)", s->changelog, task, s->def->name, epoch + 1);
     if (c->epoch == epoch && (int64_t)state_n_keys(re->task->state) != c->keys)
