@@ -16,7 +16,7 @@
 
 #define UNSET INT64_MIN
 
-static const char *const outcomes[] = {"taken", "put", "dead_letter", "late", "repeat", "mark", "bad_mark"};
+static const char *const outcomes[] = {"taken", "put", "dead_letter", "repeat", "mark", "bad_mark"};
 static const char *const reasons[] = {"framing", "schema",    "decode",  "range", "time",
                                       "late",    "partition", "refused", "other"};
 static const char *const commits[] = {"committed", "aborted", "unknown"};

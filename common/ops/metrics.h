@@ -49,7 +49,6 @@ enum outcome {
     OUTCOME_TAKEN,
     OUTCOME_PUT,         /* an output record */
     OUTCOME_DEAD_LETTER, /* also counted by reason */
-    OUTCOME_LATE,        /* beyond the allowed lateness (and dead-lettered) */
     OUTCOME_REPEAT,      /* already reflected: skipped */
     OUTCOME_MARK,        /* how far an upstream task is: no data */
     OUTCOME_BAD_MARK,    /* a mark that cannot be believed: passed over */

@@ -5,6 +5,7 @@
  * record behind them or by a mark. In lineage they are further outputs of the record before them. How far they are out is part
  * of the checkpoint; a moment's rows may take any number of batches and commits.
  */
+#include <limits.h>
 #include <stdio.h>
 
 #include "stage/internal.h"
@@ -40,9 +41,22 @@ int64_t due_at(const struct stage *s, struct task *t, const struct pending *p)
     return t->due.replay_at;
 }
 
+/* As Kafka names topics: it stands in the checkpoint's JSON, and what a record says of its source is from outside. */
+static bool is_topic_name(struct view name)
+{
+    for (size_t i = 0; i < name.n; i++) {
+        char c = ((const char *)name.data)[i];
+
+        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && c != '.' && c != '_' && c != '-')
+            return false;
+    }
+    return name.n != 0 && name.n < SOURCE_CHARS;
+}
+
 static void remember_source(const struct stage *s, struct due *d, const struct rows *rows, const struct pending *p, size_t r)
 {
-    const struct col *topic = batch_col(rows->cols, "lineage.source.topic");
+    struct view topic;
+    int64_t partition;
 
     if (s->inputs[rows->input].outside) {
         snprintf(d->topic, sizeof(d->topic), "%s", s->inputs[rows->input].topic->broker_name);
@@ -50,9 +64,16 @@ static void remember_source(const struct stage *s, struct due *d, const struct r
         d->offset = p->rec.offset;
         return;
     }
-    snprintf(d->topic, sizeof(d->topic), "%.*s", (int)topic->view[r].n, topic->view[r].n ? (const char *)topic->view[r].data : "");
-    d->partition = (int)batch_col(rows->cols, "lineage.source.partition")->i64[r];
+    topic = batch_col(rows->cols, "lineage.source.topic")->view[r];
+    partition = batch_col(rows->cols, "lineage.source.partition")->i64[r];
     d->offset = batch_col(rows->cols, "lineage.source.offset")->i64[r];
+    d->partition = (int)partition;
+    snprintf(d->topic, sizeof(d->topic), "%.*s", (int)topic.n, topic.n ? (const char *)topic.data : "");
+    if (!is_topic_name(topic) || partition < 0 || partition > INT_MAX || d->offset < 0) { /* no stage can have written that */
+        d->topic[0] = '\0';
+        d->partition = 0;
+        d->offset = 0;
+    }
 }
 
 void due_behind(const struct stage *s, struct task *t, const struct rows *rows, const struct pending *pending, const int *n_outs)
@@ -126,7 +147,7 @@ enum status due_run(struct stage *s, struct task *t, int64_t now_ms, size_t *ret
         t->due.at = next;
         t->due.from = 0;
     }
-    t->due.put = t->changed = true;
+    t->changed = true;
     *ret_n = 1;
     arena_reset(&s->batch);
     return st;

@@ -89,7 +89,6 @@ struct due {
     int partition;
     int64_t offset;
     int64_t replay_at;  /* the task's `at` as of the record that is replayed */
-    bool put;           /* since the last commit */
 };
 
 struct task {

@@ -364,8 +364,8 @@ static size_t collect_positions(struct stage *s, struct log_position *at, int64_
             struct task_input *ti = &t->inputs[k];
             int64_t low = task_low(t, k);
 
-            if (low < ti->committed || low < 0 || (low == ti->committed && t->next_at == ti->committed_at && !t->due.put))
-                continue; /* replayed records lie below what is committed; rows that no record made need the fence of a position */
+            if (low < ti->committed || low < 0 || (low == ti->committed && t->next_at == ti->committed_at))
+                continue; /* replayed records lie below what is committed */
             at[n] = (struct log_position){.input = (int)k, .partition = t->id, .offset = low};
             snprintf(at[n].metadata, sizeof(at[n].metadata), "{\"taken\":%" PRId64 ",\"at\":%" PRId64 "}", ti->n_taken,
                      t->next_at);
@@ -388,7 +388,7 @@ static void committed(struct stage *s, const struct log_position *at, size_t n, 
     s->committed_ms = now_ms;
     s->turn_changed = false;
     for (size_t i = 0; i < s->n_tasks; i++) {
-        s->tasks[i]->changed = s->tasks[i]->woken = s->tasks[i]->due.put = false;
+        s->tasks[i]->changed = s->tasks[i]->woken = false;
         if (s->tasks[i]->n_restored && !task_replays(s->tasks[i], s->n_inputs))
             changelog_forget(s->tasks[i]);
         task_moment(s->tasks[i], s->commit, s->n_inputs);

@@ -267,6 +267,39 @@ static void a_record_that_is_taken_again_has_the_at_that_it_had(void **state)
     end(&m);
 }
 
+/* The checkpoint holds it as JSON; a restore that could not read it would never end. */
+static void a_source_that_no_stage_can_have_written_is_not_kept(void **state)
+{
+    static const struct {
+        const char *topic;
+        int64_t partition, offset;
+        bool kept;
+    } cases[] = {{"p.t-1_A", 3, 7, true}, {"p\"t", 3, 7, false}, {"", 3, 7, false}, {"p.t", -1, 7, false}, {"p.t", 3, -7, false},
+                 {"p.t", (int64_t)1 << 40, 7, false}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct pending p = {.rec = {.offset = 11}};
+        const char *bad[1] = {NULL};
+        const int n_outs[1] = {2};
+        struct batch cols;
+        struct rows rows = {.cols = &cols, .bad = bad};
+        struct made m;
+
+        begin(&m, /* outside= */ false, KEYS);
+        batch_init(&cols, &m.stage.batch, 1);
+        cols.n_rows = 1;
+        batch_add_col(&cols, "lineage.source.topic", COL_STRING)->view[0] = view_str(cases[i].topic);
+        batch_add_col(&cols, "lineage.source.partition", COL_INT)->i64[0] = cases[i].partition;
+        batch_add_col(&cols, "lineage.source.offset", COL_INT)->i64[0] = cases[i].offset;
+        due_behind(&m.stage, m.task, &rows, &p, n_outs);
+        assert_string_equal(m.task->due.topic, cases[i].kept ? cases[i].topic : "");
+        assert_int_equal(m.task->due.partition, cases[i].kept ? cases[i].partition : 0);
+        assert_int_equal(m.task->due.offset, cases[i].kept ? cases[i].offset : 0);
+        end(&m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +311,7 @@ int main(void)
         cmocka_unit_test(what_wakes_behind_the_marks_has_all_state_written),
         cmocka_unit_test(nothing_is_due_while_records_are_taken_again),
         cmocka_unit_test(a_record_that_is_taken_again_has_the_at_that_it_had),
+        cmocka_unit_test(a_source_that_no_stage_can_have_written_is_not_kept),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,7 @@
 #include "base/rand.h"
 #include "feature/feature.h"
 #include "feature/fields.h"
+#include "state_move.h"
 
 #define N_ROWS 3000
 #define N_KEYS 4
@@ -239,18 +240,6 @@ static void apply(const struct features *f, struct state *s, size_t from, size_t
         if (rows[from].input == BUYS)
             print(f, &b, r, got[from + r].text);
     }
-}
-
-static struct state *restored(struct state *s)
-{
-    struct state *to = state_new(SIZE_MAX);
-    struct state_chunk chunk;
-    struct error err;
-
-    while (state_next_chunk(s, &chunk))
-        assert_int_equal(state_restore(to, state_get(to, chunk.entry->key, &err), chunk.index, chunk.n_chunks, chunk.bytes, 1, &err), OK);
-    state_free(s);
-    return to;
 }
 
 static void play(const struct features *f, size_t batch, size_t restore_at, struct got *got)

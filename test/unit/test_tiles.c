@@ -16,6 +16,7 @@
 
 #include "base/rand.h"
 #include "feature/feature.h"
+#include "state_move.h"
 
 #define N_ROWS 1500
 #define N_KEYS 3
@@ -198,19 +199,6 @@ static void apply(const struct features *f, struct state *s, struct trial *t, si
             assert_null(bad[r]);
             t->got[from + r][c] = col->null[r] ? NAN : col->type == COL_DOUBLE ? col->f64[r] : (double)col->i64[r];
         }
-}
-
-/* Moves all state through chunks into a new one. */
-static struct state *restored(struct state *s)
-{
-    struct state *to = state_new(SIZE_MAX);
-    struct state_chunk chunk;
-    struct error err;
-
-    while (state_next_chunk(s, &chunk))
-        assert_int_equal(state_restore(to, state_get(to, chunk.entry->key, &err), chunk.index, chunk.n_chunks, chunk.bytes, 1, &err), OK);
-    state_free(s);
-    return to;
 }
 
 static void play(const struct features *f, struct trial *t, size_t batch, size_t restore_at)
