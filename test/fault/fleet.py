@@ -38,7 +38,7 @@ class Fleet:
         self.p, self.throttle_ms = p, throttle_ms
         self.slots, self.lock, self.over = {}, threading.RLock(), threading.Event()
         self.ended = []  # (slot, exit status) of processes that ended though nobody made them
-        self.admin = AdminClient({"bootstrap.servers": BROKERS, "log_level": 0})
+        self.admin = self.new_admin()
         self.groups = {stage: Committed(self.group(stage)) for stage in WORKERS}
         os.mkdir(f"{p.folder}/log")
         self.watcher = threading.Thread(target=self.watch, daemon=True)
@@ -115,11 +115,16 @@ class Fleet:
         of = self.p.stages[stage]["from"]
         return [self.p.topic(t) for t in ([of] if isinstance(of, str) else of)]
 
+    @staticmethod
+    def new_admin():
+        return AdminClient({"bootstrap.servers": BROKERS, "log_level": 0})
+
     def tasks(self, stage):
-        """{instance: its tasks}"""
+        """{instance: its tasks}. A client that has seen its coordinator die may time out for ever: then a new one asks."""
         try:
-            got = self.admin.describe_consumer_groups([self.group(stage)], request_timeout=10)[self.group(stage)].result(15)
+            got = self.admin.describe_consumer_groups([self.group(stage)], request_timeout=4)[self.group(stage)].result(5)
         except KafkaException:
+            self.admin = self.new_admin()
             return {}
         return {int(m.group_instance_id.rpartition(".")[2]): sorted({tp.partition for tp in m.assignment.topic_partitions})
                 for m in got.members if m.group_instance_id and m.assignment}

@@ -60,17 +60,21 @@ class Faults:
     def slot(self, stage):
         return self.rand.choice([s for s in self.fleet.slots.values() if s.stage == stage and s.wanted])
 
+    def held(self, slot):
+        """The slot's tasks; a group that is just being shared out has none."""
+        return wait_for(f"{slot.name} to have tasks", lambda: self.fleet.tasks(slot.stage).get(slot.i)) or []
+
     # ---- kill -9
 
     def kill(self, slot):
         """At a random instant; how long until the slot's next output is known when the live reader says what it saw."""
         more = self.live.count("scores") + self.rand.randrange(200, 1000)
         wait_for("payments to be scored", lambda: self.live.count("scores") >= more, 120)
-        tasks = self.fleet.tasks(slot.stage).get(slot.i, [])
         if slot.stage == "learn":
             self.fleet.kill(slot)
             self.kills.append((slot.stage, [], 0, 0))
             return None
+        tasks = self.held(slot)
         before = self.fleet.progress(slot.stage, tasks)
         at = self.fleet.kill(slot)
         self.kills.append((slot.stage, tasks, at, slot.started_ms))
@@ -125,13 +129,14 @@ class Faults:
 
     def replaced(self, slot):
         """Stopped beyond its session; the same slot is started anew meanwhile. Then it goes on, and has to find out and end."""
+        tasks = self.held(slot)
         with self.fleet.lock:
             old = slot.process
             slot.expected.add(old)
             old.send_signal(signal.SIGSTOP)
             began = time.monotonic()
             self.fleet.launch(slot)
-        why = self.fleet.goes_on(slot.stage, self.fleet.tasks(slot.stage).get(slot.i, range(PARTITIONS)))
+        why = self.fleet.goes_on(slot.stage, tasks)
         wait_for("the session's end", lambda: time.monotonic() - began > SESSION_S + 1)
         self.resume(old)
         status = end_of(old, 60)
@@ -156,7 +161,7 @@ class Faults:
 
     def halted(self, slot, rule):
         """Stopped in the middle of a commit, longer than its transaction may last; nobody takes its place. Then it goes on."""
-        tasks = self.fleet.tasks(slot.stage).get(slot.i, range(PARTITIONS))
+        tasks = self.held(slot)
         self.fleet.kill(slot, rule)
         process = slot.process
         if not wait_for(f"{slot.name} to stop itself", lambda: state_of(process) == "T"):
@@ -169,12 +174,13 @@ class Faults:
 
     def slow(self, slot):
         """So slow a commit that the broker ends its transaction, while it stays in its group."""
+        tasks = self.held(slot)
         self.fleet.kill(slot, "txn.before_commit:3:delay=21000")
         process = slot.process
         if not wait_for(f"{slot.name} to be slow", lambda: "act=delay=21000" in self.fleet.log(slot)):
             return f"{slot.name} did not come to its commit"
         self.zombies += 1
-        why = self.fleet.goes_on(slot.stage, self.fleet.tasks(slot.stage).get(slot.i, range(PARTITIONS)))
+        why = self.fleet.goes_on(slot.stage, tasks)
         return why or (f"{slot.name} ended; it had only to take a new producer" if slot.process is not process else None)
 
     def zombies_at_once(self, turn):
