@@ -153,50 +153,66 @@ static enum status check_params(const struct booster_fit *fit, struct error *err
     return OK;
 }
 
-static enum status check_fit(const struct booster_fit *fit, struct error *err)
+static enum status check_rounds(const struct booster_fit *fit, size_t n_rows, size_t n_features, struct error *err)
 {
-    if (fit->n_rows == 0 || fit->rounds < 1 || fit->rounds > UBJ_TREES_MAX)
+    if (n_rows == 0 || fit->rounds < 1 || fit->rounds > UBJ_TREES_MAX)
         return err_set(err, ERR_RECORD, "expected at least one row and 1 to %d rounds, got %zu rows, %d rounds",
-                       UBJ_TREES_MAX, fit->n_rows, fit->rounds);
-    if (fit->n_features == 0 || fit->n_features > UBJ_FEATURES_MAX)
-        return err_set(err, ERR_RECORD, "expected 1 to %d features, got %zu", UBJ_FEATURES_MAX, fit->n_features);
-    for (size_t i = 0; i < fit->n_rows; i++) {
-        if (!isfinite(fit->labels[i]) || (fit->weights && !(fit->weights[i] >= 0 && isfinite(fit->weights[i]))))
+                       UBJ_TREES_MAX, n_rows, fit->rounds);
+    if (n_features == 0 || n_features > UBJ_FEATURES_MAX)
+        return err_set(err, ERR_RECORD, "expected 1 to %d features, got %zu", UBJ_FEATURES_MAX, n_features);
+    return check_params(fit, err);
+}
+
+static enum status check_labels(const float *labels, const float *weights, size_t n_rows, struct error *err)
+{
+    for (size_t i = 0; i < n_rows; i++) {
+        if (!isfinite(labels[i]) || (weights && !(weights[i] >= 0 && isfinite(weights[i]))))
             return err_set(err, ERR_RECORD, "row %zu: label or weight is not a finite number", i);
     }
-    if (check_params(fit, err) != OK)
+    return OK;
+}
+
+static enum status check_fit(const struct booster_fit *fit, struct error *err)
+{
+    if (check_rounds(fit, fit->n_rows, fit->n_features, err) != OK ||
+        check_labels(fit->labels, fit->weights, fit->n_rows, err) != OK)
         return err->status;
     return booster_rows_ok(fit->rows, fit->n_rows, fit->n_features, err);
 }
 
-static enum status make_matrix(const struct booster_fit *fit, DMatrixHandle *ret, struct error *err)
+static int name_columns(DMatrixHandle d, const char *const *features, size_t n)
 {
     /* The C API takes names as char *const *, but only reads them. */
-    const char **names = xmalloc(fit->n_features * sizeof(*names));
-    enum status st;
+    const char **names = xmalloc(n * sizeof(*names));
     int bad;
 
-    memcpy(names, fit->features, fit->n_features * sizeof(*names));
-    st = dense(fit->rows, fit->n_rows, fit->n_features, ret, err);
-    if (st == OK) {
-        bad = XGDMatrixSetStrFeatureInfo(*ret, "feature_name", names, fit->n_features);
-        bad = bad ? bad : XGDMatrixSetFloatInfo(*ret, "label", fit->labels, fit->n_rows);
-        if (bad == 0 && fit->weights != NULL)
-            bad = XGDMatrixSetFloatInfo(*ret, "weight", fit->weights, fit->n_rows);
-        st = bad ? failed("rows", err) : OK;
-    }
+    memcpy(names, features, n * sizeof(*names));
+    bad = XGDMatrixSetStrFeatureInfo(d, "feature_name", names, n);
     free(names);
-    return st;
+    return bad;
+}
+
+static enum status make_matrix(const struct booster_fit *fit, DMatrixHandle *ret, struct error *err)
+{
+    int bad;
+
+    if (dense(fit->rows, fit->n_rows, fit->n_features, ret, err) != OK)
+        return err->status;
+    bad = name_columns(*ret, fit->features, fit->n_features);
+    bad = bad ? bad : XGDMatrixSetFloatInfo(*ret, "label", fit->labels, fit->n_rows);
+    if (bad == 0 && fit->weights != NULL)
+        bad = XGDMatrixSetFloatInfo(*ret, "weight", fit->weights, fit->n_rows);
+    return bad ? failed("rows", err) : OK;
 }
 
 /* Into the booster too: these are the names that the model's bytes carry. */
-static int name_features(BoosterHandle b, const struct booster_fit *fit)
+static int name_features(BoosterHandle b, const char *const *features, size_t n)
 {
-    const char **names = xmalloc(fit->n_features * sizeof(*names));
+    const char **names = xmalloc(n * sizeof(*names));
     int bad;
 
-    memcpy(names, fit->features, fit->n_features * sizeof(*names));
-    bad = XGBoosterSetStrFeatureInfo(b, "feature_name", names, fit->n_features);
+    memcpy(names, features, n * sizeof(*names));
+    bad = XGBoosterSetStrFeatureInfo(b, "feature_name", names, n);
     free(names);
     return bad;
 }
@@ -207,18 +223,15 @@ void booster_threads_sleep(char **argv)
         (void)execv("/proc/self/exe", argv); /* where that cannot be, it goes on: slower, no worse */
 }
 
-enum status booster_train(const struct booster_fit *fit, struct bytes *ret_model, struct error *err)
+static enum status fit_on(DMatrixHandle d, const struct booster_fit *fit, const char *const *features, size_t n_features,
+                          struct bytes *ret_model, struct error *err)
 {
-    AUTO(dmatrix) d = NULL;
     AUTO(handle) b = NULL;
     const char *out;
     bst_ulong n_out;
     const char *nthread = param(fit, "nthread") ? param(fit, "nthread") : "1";
     int bad;
 
-    begin();
-    if (check_fit(fit, err) != OK || make_matrix(fit, &d, err) != OK)
-        return err_wrap(err, "train on %zu rows", fit->n_rows);
     if (XGBoosterCreate(&d, 1, &b) != 0)
         return failed("create", err);
     bad = XGBoosterSetParam(b, "nthread", nthread) || XGBoosterSetParam(b, "booster", "gbtree") ||
@@ -227,7 +240,7 @@ enum status booster_train(const struct booster_fit *fit, struct bytes *ret_model
         bad = XGBoosterSetParam(b, fit->params[i].name, fit->params[i].value);
     if (bad)
         return failed("parameters", err);
-    if (name_features(b, fit) != 0)
+    if (name_features(b, features, n_features) != 0)
         return failed("feature names", err);
     use_threads(nthread);
     for (int round = 0; round < fit->rounds && !bad; round++)
@@ -239,6 +252,113 @@ enum status booster_train(const struct booster_fit *fit, struct bytes *ret_model
         return failed("save", err);
     bytes_append(ret_model, out, n_out);
     return OK;
+}
+
+enum status booster_train(const struct booster_fit *fit, struct bytes *ret_model, struct error *err)
+{
+    AUTO(dmatrix) d = NULL;
+
+    begin();
+    if (check_fit(fit, err) != OK || make_matrix(fit, &d, err) != OK)
+        return err_wrap(err, "train on %zu rows", fit->n_rows);
+    return fit_on(d, fit, fit->features, fit->n_features, ret_model, err);
+}
+
+/* ---- rows in chunks ---- */
+struct booster_matrix {
+    DMatrixHandle handle;
+    const char *const *features; /* borrowed */
+    size_t n_features, n_rows;
+};
+
+struct taking {
+    const struct booster_source *source;
+    DMatrixHandle proxy;
+    size_t n_features;
+    struct error *err;
+    enum status status; /* of the source, or of its rows */
+};
+
+static int take_chunk(DataIterHandle ctx)
+{
+    struct taking *t = ctx;
+    struct booster_chunk c = {0};
+    char text[CONFIG_CHARS];
+
+    t->status = t->source->next(t->source->ctx, &c, t->err);
+    if (t->status == OK && c.n_rows != 0)
+        t->status = check_labels(c.labels, c.weights, c.n_rows, t->err);
+    if (t->status == OK && c.n_rows != 0)
+        t->status = booster_rows_ok(c.rows, c.n_rows, t->n_features, t->err);
+    if (t->status != OK || c.n_rows == 0)
+        return t->status == OK ? 0 : -1;
+    interface(c.rows, c.n_rows, t->n_features, text);
+    if (XGProxyDMatrixSetDataDense(t->proxy, text) != 0 || XGDMatrixSetFloatInfo(t->proxy, "label", c.labels, c.n_rows) != 0 ||
+        (c.weights && XGDMatrixSetFloatInfo(t->proxy, "weight", c.weights, c.n_rows) != 0))
+        return -1;
+    return 1;
+}
+
+static void take_again(DataIterHandle ctx)
+{
+    struct taking *t = ctx;
+
+    t->source->again(t->source->ctx);
+}
+
+enum status booster_matrix_new(const struct booster_source *source, const char *const *features, size_t n_features, int max_bin,
+                               struct booster_matrix **ret_matrix, struct error *err)
+{
+    AUTO(dmatrix) proxy = NULL;
+    struct taking t = {.source = source, .n_features = n_features, .err = err};
+    struct booster_matrix *m;
+    DMatrixHandle handle = NULL;
+    char config[CONFIG_CHARS];
+    bst_ulong n_rows = 0;
+    int bad;
+
+    begin();
+    if (XGProxyDMatrixCreate(&proxy) != 0)
+        return failed("rows", err);
+    t.proxy = proxy;
+    take_again(&t);
+    snprintf(config, sizeof(config), "{\"missing\": NaN, \"nthread\": 1, \"max_bin\": %d}", max_bin);
+    bad = XGQuantileDMatrixCreateFromCallback(&t, proxy, NULL, take_again, take_chunk, config, &handle);
+    if (bad)
+        return t.status != OK ? t.status : failed("rows", err);
+    if (name_columns(handle, features, n_features) != 0 || XGDMatrixNumRow(handle, &n_rows) != 0) {
+        XGDMatrixFree(handle);
+        return failed("rows", err);
+    }
+    m = xcalloc(1, sizeof(*m));
+    *m = (struct booster_matrix){handle, features, n_features, n_rows};
+    *ret_matrix = m;
+    return OK;
+}
+
+void booster_matrix_free(struct booster_matrix *m)
+{
+    if (m == NULL)
+        return;
+    XGDMatrixFree(m->handle);
+    free(m);
+}
+
+size_t booster_matrix_n_rows(const struct booster_matrix *m)
+{
+    return m->n_rows;
+}
+
+enum status booster_train_on(const struct booster_matrix *m, const struct booster_fit *fit, struct bytes *ret_model, struct error *err)
+{
+    const char *method = param(fit, "tree_method");
+
+    begin();
+    if (check_rounds(fit, m->n_rows, m->n_features, err) != OK)
+        return err_wrap(err, "train on %zu rows", m->n_rows);
+    if (strcmp(method, "hist") != 0)
+        return err_set(err, ERR_RECORD, "tree_method: expected 'hist', got '%s'", method);
+    return fit_on(m->handle, fit, m->features, m->n_features, ret_model, err);
 }
 
 enum status booster_load(struct view bytes, struct booster **ret_booster, struct error *err)

@@ -24,6 +24,7 @@ struct booster_fit {
     const struct booster_param *params; /* XGBoost's own names; verbosity and num_feature are ours; nthread: 1 to 64, default 1 */
     size_t n_params;
     int rounds;
+    /* what booster_train_on has of its matrix instead: */
     const char *const *features; /* ordered names, written into the model */
     size_t n_features;
     const float *rows; /* n_rows x n_features */
@@ -43,6 +44,30 @@ void booster_threads_sleep(char **argv);
 
 /* UBJSON bytes, which any XGBoost >= 1.6 loads; appended to ret_model. */
 enum status booster_train(const struct booster_fit *fit, struct bytes *ret_model, struct error *err);
+
+/*
+ * Rows for several fits, taken in chunks and kept as histogram bins: a byte a value instead of twelve, for tree_method "hist" alone.
+ * The same rows in the same chunks give the same bins.
+ */
+struct booster_chunk {
+    const float *rows; /* n_rows x n_features, until the next chunk */
+    const float *labels, *weights; /* weights NULL: all 1 */
+    size_t n_rows;
+};
+struct booster_source {
+    void *ctx;
+    /* *ret n_rows 0: that was all. */
+    enum status (*next)(void *ctx, struct booster_chunk *ret, struct error *err);
+    void (*again)(void *ctx); /* from the beginning: several times */
+};
+struct booster_matrix;
+/* max_bin: 2 to 65536. */
+enum status booster_matrix_new(const struct booster_source *source, const char *const *features, size_t n_features, int max_bin,
+                               struct booster_matrix **ret_matrix, struct error *err);
+void booster_matrix_free(struct booster_matrix *m);
+size_t booster_matrix_n_rows(const struct booster_matrix *m);
+/* fit: parameters and rounds; max_bin, where it is one of them, is that of the matrix. */
+enum status booster_train_on(const struct booster_matrix *m, const struct booster_fit *fit, struct bytes *ret_model, struct error *err);
 
 enum status booster_load(struct view bytes, struct booster **ret_booster, struct error *err);
 /* The same without a second walk: t is what ubj_read made of these very bytes. */

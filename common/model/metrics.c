@@ -114,6 +114,18 @@ double metrics_mae(const double *score, const double *label, size_t n)
     return n ? sum / (double)n : NAN;
 }
 
+double metrics_pinball(const double *score, const double *label, size_t n, double share)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        double above = label[i] - score[i];
+
+        sum += above >= 0 ? share * above : (share - 1) * above;
+    }
+    return n ? sum / (double)n : NAN;
+}
+
 /* ---- precision among the k most suspicious groups of each day ---- */
 
 struct grouped {

@@ -19,6 +19,8 @@ double metrics_average_precision(const double *score, const double *label, size_
 double metrics_logloss(const double *score, const double *label, size_t n); /* scores clipped to float64's epsilon */
 double metrics_rmse(const double *score, const double *label, size_t n);
 double metrics_mae(const double *score, const double *label, size_t n);
+/* Of a quantile, whose share of labels lies below: an error above it counts share, one below 1 - share. */
+double metrics_pinball(const double *score, const double *label, size_t n, double share);
 
 /*
  * Mean over days of the precision among each day's k most suspicious groups (cards, in the Handbook). A group's score and

@@ -29,6 +29,16 @@ static void put_histograms(const struct model_record *m, struct bytes *out)
     avro_put_long(out, 0);
 }
 
+static void put_params(const struct booster_param *params, size_t n, struct bytes *out)
+{
+    put_count(n, out);
+    for (size_t i = 0; i < n; i++) {
+        avro_put_str(out, params[i].name);
+        avro_put_str(out, params[i].value);
+    }
+    avro_put_long(out, 0);
+}
+
 static void put_lists(const struct model_record *m, struct bytes *out)
 {
     put_count(m->n_features, out);
@@ -37,12 +47,7 @@ static void put_lists(const struct model_record *m, struct bytes *out)
     avro_put_long(out, 0);
     avro_put_str(out, m->feature_set);
     avro_put_str(out, m->objective);
-    put_count(m->n_params, out);
-    for (size_t i = 0; i < m->n_params; i++) {
-        avro_put_str(out, m->params[i].name);
-        avro_put_str(out, m->params[i].value);
-    }
-    avro_put_long(out, 0);
+    put_params(m->params, m->n_params, out);
     avro_put_long(out, m->rounds);
     avro_put_long(out, m->seed);
     avro_put_str(out, m->library);
@@ -52,6 +57,43 @@ static void put_lists(const struct model_record *m, struct bytes *out)
         avro_put_long(out, m->lineage[i].partition);
         avro_put_long(out, m->lineage[i].from_offset);
         avro_put_long(out, m->lineage[i].to_offset);
+    }
+    avro_put_long(out, 0);
+}
+
+/* What a model of one score a row, written before there were others, lacks: nothing but the signature follows its key_id. */
+static void put_forecast(const struct model_record *m, struct bytes *out)
+{
+    const struct forecast_def *d = m->target;
+
+    avro_put_long(out, d != NULL);
+    if (d != NULL) {
+        avro_put_str(out, d->value);
+        avro_put_long(out, d->horizon);
+        avro_put_long(out, d->every_ms);
+        avro_put_str(out, d->zone);
+        avro_put_long(out, d->lead_time);
+        avro_put_str(out, d->scale);
+        put_double_or_nan(d->min, out);
+        put_count(d->n_known, out);
+        for (size_t i = 0; i < d->n_known; i++) {
+            avro_put_str(out, d->known[i].name);
+            avro_put_str(out, d->known[i].expr);
+        }
+        avro_put_long(out, 0);
+    }
+    put_count(m->n_outputs, out);
+    for (size_t i = 0; i < m->n_outputs; i++) {
+        const struct model_output *o = &m->outputs[i];
+
+        avro_put_str(out, o->name);
+        put_params(o->params, o->n_params, out);
+        avro_put_long(out, o->rounds);
+        avro_put_long(out, o->n_bytes);
+        put_count(o->n_corrections, out);
+        for (size_t k = 0; k < o->n_corrections; k++)
+            avro_put_double(out, o->corrections[k]);
+        avro_put_long(out, 0);
     }
     avro_put_long(out, 0);
 }
@@ -80,6 +122,7 @@ static void put_signed(const struct model_record *m, struct bytes *out)
     avro_put_long(out, m->n_bytes);
     avro_put_long(out, m->n_parts);
     avro_put_str(out, m->key_id);
+    put_forecast(m, out);
 }
 
 void model_record_encode(const struct model_record *m, struct bytes *out)
@@ -114,7 +157,7 @@ static void take_features(struct take *t, struct model_record *m)
         take_fail(t, "features", "expected at least one");
 }
 
-static void take_params(struct take *t, struct model_record *m)
+static void take_params(struct take *t, struct booster_param **ret_params, size_t *ret_n)
 {
     struct take_items items = {0};
     struct booster_param *p;
@@ -123,8 +166,8 @@ static void take_params(struct take *t, struct model_record *m)
         p->name = take_text(t, "params.name");
         p->value = take_text(t, "params.value");
     }
-    m->params = items.base;
-    m->n_params = items.n;
+    *ret_params = items.base;
+    *ret_n = items.n;
 }
 
 static void take_lineage(struct take *t, struct model_record *m)
@@ -175,6 +218,72 @@ static void take_histograms(struct take *t, struct model_record *m)
     m->n_histograms = items.n;
 }
 
+static void take_target(struct take *t, struct model_record *m)
+{
+    struct take_items items = {0};
+    struct forecast_known *k;
+    struct forecast_def *d;
+
+    if (take_long(t, "target", 0, 1) == 0)
+        return;
+    d = arena_zalloc(t->arena, sizeof(*d));
+    d->value = take_text(t, "target.value");
+    d->horizon = (int32_t)take_long(t, "target.horizon", 1, FORECAST_STEPS_MAX);
+    d->every_ms = take_long(t, "target.every_ms", 1, INT64_MAX / (4 * FORECAST_STEPS_MAX));
+    d->zone = take_text(t, "target.zone");
+    d->lead_time = (int32_t)take_long(t, "target.lead_time", 0, d->horizon);
+    d->scale = take_text(t, "target.scale");
+    d->min = take_double_or_nan(t, "target.min");
+    while ((k = take_item(t, "target.known", &items, sizeof(*k), UBJ_FEATURES_MAX)) != NULL) {
+        k->name = take_text(t, "target.known.name");
+        k->expr = take_text(t, "target.known.expr");
+    }
+    d->known = items.base;
+    d->n_known = items.n;
+    m->target = d;
+}
+
+static void take_output(struct take *t, struct model_output *o, size_t n_steps)
+{
+    struct take_items items = {0};
+    double *c;
+
+    o->name = take_text(t, "outputs.name");
+    take_params(t, &o->params, &o->n_params);
+    o->rounds = (int32_t)take_long(t, "outputs.rounds", 1, INT32_MAX);
+    o->n_bytes = take_long(t, "outputs.n_bytes", 1, (int64_t)UBJ_BYTES_MAX);
+    while ((c = take_item(t, "outputs.corrections", &items, sizeof(*c), n_steps)) != NULL) {
+        *c = take_double(t, "outputs.corrections");
+        if (!isfinite(*c))
+            take_fail(t, "outputs.corrections", "expected finite numbers");
+    }
+    if (items.n != 0 && items.n != n_steps)
+        take_fail(t, "outputs.corrections", "expected one a step, or none");
+    o->corrections = items.base;
+    o->n_corrections = items.n;
+}
+
+static void take_forecast(struct take *t, struct model_record *m)
+{
+    struct take_items items = {0};
+    struct model_output *o;
+    int64_t n_bytes = 0;
+    size_t n_steps;
+
+    if (take_left(t) == SIGNATURE_FIELD_BYTES) /* written before there were forecasts */
+        return;
+    take_target(t, m);
+    n_steps = m->target ? (size_t)m->target->horizon + (m->target->lead_time > 0) : 0;
+    while ((o = take_item(t, "outputs", &items, sizeof(*o), MODEL_OUTPUTS_MAX)) != NULL) {
+        take_output(t, o, n_steps);
+        n_bytes += o->n_bytes;
+    }
+    m->outputs = items.base;
+    m->n_outputs = items.n;
+    if ((items.n != 0) != (m->target != NULL) || (items.n != 0 && n_bytes != m->n_bytes))
+        take_fail(t, "outputs", "expected those of a target, together n_bytes long");
+}
+
 static void take_bytes_facts(struct take *t, struct model_record *m)
 {
     if (!hash_from_hex(take_text(t, "sha256"), HASH_BYTES, m->sha256))
@@ -184,6 +293,7 @@ static void take_bytes_facts(struct take *t, struct model_record *m)
     if (!t->failed && (size_t)m->n_parts != model_part_count((size_t)m->n_bytes))
         take_fail(t, "n_parts", "expected n_bytes in parts of 512 KiB");
     m->key_id = take_text(t, "key_id");
+    take_forecast(t, m);
     take_signature(t, m->signature);
 }
 
@@ -198,7 +308,7 @@ enum status model_record_decode(struct view body, struct arena *arena, struct mo
     take_features(&t, &m);
     m.feature_set = take_text(&t, "feature_set");
     m.objective = take_text(&t, "objective");
-    take_params(&t, &m);
+    take_params(&t, &m.params, &m.n_params);
     m.rounds = (int32_t)take_long(&t, "rounds", 1, INT32_MAX);
     m.seed = take_long(&t, "seed", INT64_MIN, INT64_MAX);
     m.library = take_text(&t, "library");

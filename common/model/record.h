@@ -17,6 +17,7 @@
 #include "crypto/hash.h"
 #include "crypto/sign.h"
 #include "model/booster.h"
+#include "model/target.h"
 
 #define MODEL_NAME_MAX 100
 #define MODEL_PART_BYTES_MAX ((size_t)512 * 1024)
@@ -98,6 +99,9 @@ struct model_record {
     int64_t n_bytes;            /* of the model bytes */
     int32_t n_parts;
     const char *key_id;
+    struct forecast_def *target;   /* NULL: the model gives one score a row */
+    struct model_output *outputs;  /* of a target */
+    size_t n_outputs;
     uint8_t signature[SIGN_BYTES];
 };
 

@@ -2,9 +2,6 @@
 
 #include <math.h>
 
-/* The signature field: length 64 (zigzag varint), then the bytes. */
-#define SIGNATURE_FIELD_BYTES (2 + SIGN_BYTES)
-
 struct take take_from(struct view body, struct arena *arena, const char *record, struct error *err)
 {
     return (struct take){
@@ -107,6 +104,11 @@ void take_signature(struct take *t, uint8_t ret_signature[SIGN_BYTES])
         memcpy(ret_signature, v.data, SIGN_BYTES);
 }
 
+size_t take_left(const struct take *t)
+{
+    return (size_t)(t->in.end - t->in.p);
+}
+
 enum status take_end(struct take *t)
 {
     if (!t->failed && t->in.p != t->in.end)
@@ -167,11 +169,16 @@ void put_metrics(const struct model_metric *metrics, size_t n, struct bytes *out
     for (size_t i = 0; i < n; i++) {
         avro_put_str(out, metrics[i].name);
         avro_put_double(out, metrics[i].value);
-        avro_put_long(out, isnan(metrics[i].champion) ? 0 : 1);
-        if (!isnan(metrics[i].champion))
-            avro_put_double(out, metrics[i].champion);
+        put_double_or_nan(metrics[i].champion, out);
     }
     avro_put_long(out, 0);
+}
+
+void put_double_or_nan(double v, struct bytes *out)
+{
+    avro_put_long(out, isnan(v) ? 0 : 1);
+    if (!isnan(v))
+        avro_put_double(out, v);
 }
 
 void put_long_or(int64_t v, int64_t absent, struct bytes *out)

@@ -11,6 +11,8 @@
 #include "model/record.h"
 #include "wire/avro.h"
 
+/* The signature field: length 64 (zigzag varint), then the bytes. */
+#define SIGNATURE_FIELD_BYTES (2 + SIGN_BYTES)
 #define RECORD_TEXT_MAX 4096
 #define RECORD_ITEMS_MAX 1024
 
@@ -32,6 +34,7 @@ const char *take_name(struct take *t);                             /* field "nam
 int64_t take_long_or(struct take *t, const char *field, int64_t absent, int64_t min, int64_t max); /* null or a long */
 double take_double_or_nan(struct take *t, const char *field);      /* null or a double */
 void take_signature(struct take *t, uint8_t ret_signature[SIGN_BYTES]);
+size_t take_left(const struct take *t); /* bytes */
 enum status take_end(struct take *t);
 
 /* An array: items are item_bytes each in *base, which grows in the arena. NULL at the end. */
@@ -44,6 +47,7 @@ void *take_item(struct take *t, const char *field, struct take_items *items, siz
 
 void take_metrics(struct take *t, struct model_metric **ret_metrics, size_t *ret_n);
 void put_metrics(const struct model_metric *metrics, size_t n, struct bytes *out);
+void put_double_or_nan(double v, struct bytes *out);
 void put_long_or(int64_t v, int64_t absent, struct bytes *out);
 void put_count(size_t n, struct bytes *out); /* before an array's items; end it with avro_put_long(out, 0) */
 

@@ -54,6 +54,9 @@ static const struct {
     {&keys_tumbling, "values", OBJECT(IDENTIFIER NOT("lineage"), DEFINED("value"))},
     {&keys_workers[2], "from", NAMES(",\"maxItems\":1")},
     {&keys_workers[2], "label", DEFINED("label")},
+    {&keys_workers[2], "target", DEFINED("target")},
+    {&keys_workers[2], "outputs", OBJECT(IDENTIFIER, DEFINED("output"))},
+    {&keys_target, "known", OBJECT(IDENTIFIER, TEXT)},
     {&keys_workers[2], "model", NAME},
     {&keys_workers[2], "xgboost", DEFINED("xgboost")},
     {&keys_workers[3], "from", NAMES(",\"maxItems\":1")},
@@ -200,16 +203,23 @@ static void put_tumbling(struct bytes *out)
     bytes_printf(out, "]},");
 }
 
-static void put_xgboost(struct bytes *out)
+static void put_xgboost(struct bytes *out, const char *name)
 {
-    bytes_printf(out, "\"xgboost\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{");
+    bytes_printf(out, "\"%s\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{", name);
     for (size_t i = 0; i < n_xgboost_known; i++)
         bytes_printf(out, "%s\"%s\":{%s}", i ? "," : "", xgboost_known[i],
                      strcmp(xgboost_known[i], "rounds") == 0 ? ROUNDS : SCALAR);
     bytes_printf(out, "},\"required\":[");
+}
+
+static void put_fits(struct bytes *out)
+{
+    put_xgboost(out, "xgboost");
     for (size_t i = 0; i < n_xgboost_required; i++)
         bytes_printf(out, "%s\"%s\"", i ? "," : "", xgboost_required[i]);
     bytes_printf(out, "]},");
+    put_xgboost(out, "output");
+    bytes_printf(out, "\"objective\"]},");
 }
 
 /* The worker decides which keys a stage has. */
@@ -222,6 +232,9 @@ static void put_stages(struct bytes *out)
             bytes_printf(out, ",\"if\":{\"properties\":{\"from\":{\"type\":\"array\",\"minItems\":2}},"
                               "\"required\":[\"from\"]},\"then\":{\"required\":[\"emit_on\"]},"
                               "\"oneOf\":[{\"required\":[\"features\"]},{\"required\":[\"tumbling\"]}]");
+        if (strcmp(keys_workers[i].worker, "train") == 0)
+            bytes_printf(out, ",\"oneOf\":[{\"required\":[\"label\"],\"properties\":{\"xgboost\":{\"required\":[\"objective\"]}}},"
+                              "{\"required\":[\"target\",\"outputs\"]}]");
         bytes_printf(out, "},");
     }
     bytes_printf(out, "\"stage\":{\"type\":\"object\",\"properties\":{\"worker\":{\"enum\":[");
@@ -246,7 +259,10 @@ static void put_defs(struct bytes *out)
     put_keys(out, &keys_join, NULL);
     bytes_printf(out, "},");
     put_tumbling(out);
-    put_xgboost(out);
+    put_fits(out);
+    bytes_printf(out, "\"target\":{");
+    put_keys(out, &keys_target, NULL);
+    bytes_printf(out, "},");
     bytes_printf(out, "\"label\":{");
     put_keys(out, &keys_label, NULL);
     bytes_printf(out, ",\"dependentRequired\":{\"absent\":[\"after\"]}},\"explain\":{");

@@ -55,17 +55,21 @@ static const struct key_def value_keys[] = {
 static const struct key_def train_keys[] = {
     {"from", "topic, required", "Feature rows."},
     {"model", "name, required", "The model's name in `millrace.models`."},
-    {"label", "object, required", "Where the truth comes from (below)."},
+    {"label", "object", "Where the truth comes from (below): one score a row. This or `target`."},
+    {"target", "object", "What is forecast (below): the truth are later rows of the same topic."},
+    {"outputs", "object", "Beside `target`, required: the numbers of a forecast by name, each a fit of its own with what XGBoost is told for it beside `xgboost`: `\"p90\": {\"objective\": \"reg:quantileerror\", \"quantile_alpha\": 0.9}`. `objective` must be said. Quantiles come out in order."},
+    {"calibrate", "boolean", "Beside `target`: each quantile is moved, step by step, to where its share of the holdout's truths lay below it. Default: `false`."},
+    {"refit", "boolean", "Beside `target`: after metrics and calibration it is trained again, holdout included. Default: `false`."},
     {"every", "duration, required", "A boundary of the schedule, in event time."},
     {"window", "duration, required", "How much is trained on: the rows of this span before the holdout."},
     {"holdout", "duration", "The last part of the rows whose labels are due, kept for the metrics. Default: `0s`, none."},
     {"features", "name or list", "The model's columns, in order. A family stands for its windows. Default: all features of the preprocess stages before it that are no text."},
-    {"xgboost", "object, required", "XGBoost's parameters, and `rounds` (default 100). `objective`, `tree_method`, `base_score` and `seed` must be said: equal inputs, equal model. `nthread` (default 1) is a setting of the model too: it decides in which order gradients are summed."},
+    {"xgboost", "object, required", "XGBoost's parameters, and `rounds` (default 100). `objective` (of a target: in `outputs`), `tree_method` (of a target: `hist`), `base_score` and `seed` must be said: equal inputs, equal model. `nthread` (default 1) is a setting of the model too: it decides in which order gradients are summed."},
     {"model.lag", "duration", "A new champion holds from boundary + this, in event time. Default: `1h`."},
 };
 static const struct key_def score_keys[] = {
     {"from", "topic, required", "Feature rows."},
-    {"to", "topic or list, required", "Scores: the input's fields, `score`, `score_reason`, `reasons`."},
+    {"to", "topic or list, required", "Scores: the input's fields, `score`, `score_reason`, `reasons`; of a model with a target: `forecast`, `lead_time_<output>`, `score_reason`."},
     {"model", "name, required", "The model that it follows in `millrace.models`."},
     {"explain", "object", "Reason codes (below). Default: none."},
     {"model.wait", "duration", "How long (wall clock) a catch-up waits for a verdict that is due. Default: `1m`."},
@@ -81,6 +85,18 @@ static const struct key_def label_keys[] = {
     {"value", "number", "What a label means. Default: 1."},
     {"absent", "number", "What no label means once `after` has passed. Default: such a row is not trained on."},
     {"after", "duration", "How long after its event a row's label is awaited. Required with `absent`. Default: `0s`."},
+};
+static const struct key_def target_keys[] = {
+    {"value", "field, required", "The field, a number, whose later values are forecast: of the row at t the one of the row with the same key at t + step x `every`, as it was last corrected. A row whose target is not there is not trained on."},
+    {"horizon", "1 to 1000, required", "How many steps ahead."},
+    {"every", "duration, required", "A step's length: how far apart the rows of a key are."},
+    {"zone", "text", "The time zone whose days the steps are, as of the tumbling windows. `every` is whole days then. Default: UTC."},
+    {"lead_time", "1 to 1000", "How many steps, at most the horizon: the mean over them is forecast besides, with quantiles of its own. Default: none."},
+    {"scale", "expression", "Over the row's numbers: the truth is divided by it, the forecast multiplied. Where it is null, 0 or less, 1. Default: 1."},
+    {"weight", "expression", "Over the row's numbers: how much a row counts in the fit; null or less than 0 is 0. Default: 1."},
+    {"thin", "1 to 1000", "Trains on the rows of every how-manieth step of time, counted back from the training's end. Default: 1, all."},
+    {"min", "number", "A forecast is at least this. Default: any number."},
+    {"known", "object", "Columns at the target's time by name: expressions over the row's numbers, `step` and `target_time` (the end of the target's window; `target_time - 1` lies in it)."},
 };
 static const struct key_def explain_keys[] = {
     {"top", "1 to 100, required", "How many features."},
@@ -144,6 +160,7 @@ const struct key_table keys_join = TABLE("A join in `features`", NULL, join_keys
 const struct key_table keys_tumbling = TABLE("`tumbling` of `preprocess`", NULL, tumbling_keys);
 const struct key_table keys_value = TABLE("A value's events and emptiness", NULL, value_keys);
 const struct key_table keys_label = TABLE("`label` of `train`", NULL, label_keys);
+const struct key_table keys_target = TABLE("`target` of `train`", NULL, target_keys);
 const struct key_table keys_explain = TABLE("`explain` of `score`", NULL, explain_keys);
 const struct key_table keys_rule = TABLE("A rule of `alert`", NULL, rule_keys);
 const struct key_table keys_tests = TABLE("The file", NULL, tests_keys);
@@ -237,7 +254,7 @@ void cases_reference(struct bytes *out)
 void pipeline_reference(struct bytes *out)
 {
     static const struct key_table *const before[] = {&keys_file, &keys_topic, &keys_stage};
-    const struct key_table *const after[] = {&keys_feature, &keys_join, &keys_tumbling, keys_values(), &keys_value, &keys_label, &keys_explain,
+    const struct key_table *const after[] = {&keys_feature, &keys_join, &keys_tumbling, keys_values(), &keys_value, &keys_label, &keys_target, &keys_explain,
                                              &keys_rule};
     const struct key_table *tables[ARRAY_LEN(before) + ARRAY_LEN(keys_workers) + ARRAY_LEN(after)];
     size_t n = 0;

@@ -1,5 +1,6 @@
 #include <math.h>
 
+#include "model/booster.h"
 #include "wiring/load.h"
 
 /* What a fit may be told. Devices and verbosity are the worker's: they must not change a model. */
@@ -11,39 +12,55 @@ const char *const xgboost_known[] = {
     "eval_metric", "booster", "quantile_alpha", "tweedie_variance_power", "huber_slope", "max_cat_to_onehot",
     "refresh_leaf", "process_type", "seed_per_iteration", "nthread",
 };
-const char *const xgboost_required[] = {"objective", "tree_method", "base_score", "seed"};
+const char *const xgboost_required[] = {"tree_method", "base_score", "seed"};
 const size_t n_xgboost_known = ARRAY_LEN(xgboost_known), n_xgboost_required = ARRAY_LEN(xgboost_required);
 
-static void load_xgboost(struct loader *l, struct stage_def *s, struct at at)
+void read_xgboost(struct loader *l, struct at at, struct booster_param **ret_params, size_t *ret_n, int *ret_rounds)
 {
-    const json_t *json = read_object(l, at, "xgboost");
-    struct at here = {json, path_key(l, at.path, "xgboost")};
+    struct booster_param *params = arena_zalloc(l->arena, (json_object_size(at.obj) + 1) * sizeof(*params));
     const char *key;
     json_t *value;
 
-    s->rounds = 100;
-    if (json == NULL)
-        return;
-    s->rounds = (int)read_int(l, here, "rounds", 100, 1, 10000);
-    s->xgboost = arena_zalloc(l->arena, json_object_size(json) * sizeof(*s->xgboost));
-    json_object_foreach((json_t *)json, key, value) {
+    *ret_rounds = (int)read_int(l, at, "rounds", *ret_rounds, 1, 10000);
+    *ret_params = params;
+    json_object_foreach((json_t *)at.obj, key, value) {
         const char *text = scalar_text(l, value);
         bool known = false;
 
         for (size_t i = 0; i < ARRAY_LEN(xgboost_known); i++)
             known = known || strcmp(xgboost_known[i], key) == 0;
         if (!known)
-            fault(l, path_key(l, here.path, key), "expected a parameter that a fit may be told, got an unknown one%s",
+            fault(l, path_key(l, at.path, key), "expected a parameter that a fit may be told, got an unknown one%s",
                   hint(l, key, xgboost_known, ARRAY_LEN(xgboost_known)));
         else if (text == NULL)
-            fault_got(l, path_key(l, here.path, key), "a number, a text, true or false", value);
+            fault_got(l, path_key(l, at.path, key), "a number, a text, true or false", value);
         else if (strcmp(key, "rounds") != 0)
-            s->xgboost[s->n_xgboost++] = (struct setting){arena_strdup(l->arena, key), text};
+            params[(*ret_n)++] = (struct booster_param){arena_strdup(l->arena, key), text};
     }
+}
+
+static void need(struct loader *l, struct at at, const char *param)
+{
+    if (json_object_get(at.obj, param) == NULL)
+        fault(l, path_key(l, at.path, param),
+              "expected a value (said, not left to the library: equal inputs, equal model), got nothing");
+}
+
+static void load_xgboost(struct loader *l, struct stage_def *s, struct at at)
+{
+    const json_t *json = read_object(l, at, "xgboost");
+    struct at here = {json, path_key(l, at.path, "xgboost")};
+
+    s->rounds = 100;
+    if (json == NULL)
+        return;
+    read_xgboost(l, here, &s->xgboost, &s->n_xgboost, &s->rounds);
+    if (s->target == NULL)
+        need(l, here, "objective");
     for (size_t i = 0; i < ARRAY_LEN(xgboost_required); i++)
-        if (json_object_get(json, xgboost_required[i]) == NULL)
-            fault(l, path_key(l, here.path, xgboost_required[i]),
-                  "expected a value (said, not left to the library: equal inputs, equal model), got nothing");
+        need(l, here, xgboost_required[i]);
+    if (s->target && json_object_get(json, "objective"))
+        fault(l, path_key(l, here.path, "objective"), "expected it in each of \"outputs\" beside \"target\", got one for all");
 }
 
 static const struct schema *field_of(const struct schema *record, const char *name)
@@ -208,6 +225,19 @@ static void check_reach(struct loader *l, const struct stage_def *s, const char 
         check_retention(l, s->label_from, path, what, ms);
 }
 
+static void load_forecast(struct loader *l, struct stage_def *s, struct at at)
+{
+    static const char *const keys[] = {"outputs", "calibrate", "refit"};
+
+    if (s->target) {
+        load_outputs(l, s, at);
+        check_spans(l, s, at);
+    }
+    for (size_t i = 0; s->target == NULL && i < ARRAY_LEN(keys); i++)
+        if (json_object_get(at.obj, keys[i]))
+            fault(l, path_key(l, at.path, keys[i]), "expected it beside \"target\", got it without");
+}
+
 void resolve_train(struct loader *l, size_t stage)
 {
     struct stage_def *s = &l->p->stages[stage];
@@ -219,12 +249,18 @@ void resolve_train(struct loader *l, size_t stage)
     if (s->model && !name_ok(s->model))
         fault_got(l, path_key(l, at.path, "model"), "a name of small letters, digits, _ or -",
                   json_object_get(at.obj, "model"));
-    load_label(l, s, more);
+    if (json_object_get(at.obj, "target"))
+        load_target(l, s, more);
+    else
+        load_label(l, s, more);
     s->every_ms = read_duration(l, at, "every", -1, 1000, SPAN_MS_MAX);
     s->window_ms = read_duration(l, at, "window", -1, 1000, SPAN_MS_MAX);
     s->holdout_ms = read_duration(l, at, "holdout", 0, 0, SPAN_MS_MAX);
     s->model_lag_ms = read_duration(l, at, "model.lag", 3600000, 0, SPAN_MS_MAX);
+    s->calibrate = read_bool(l, at, "calibrate");
+    s->refit = read_bool(l, at, "refit");
     load_xgboost(l, s, at);
+    load_forecast(l, s, at);
     check_reach(l, s, path_key(l, at.path, "window"));
     if (more->broken || s->n_from == 0 || !collect(l, s->from[0], &c, &s->feature_set))
         return;
@@ -259,6 +295,9 @@ static void link_model(struct loader *l, struct stage_def *s, const struct stage
         return;
     s->model_features = trained->model_features;
     s->n_model_features = trained->n_model_features;
+    s->target = trained->target;
+    s->outputs = trained->outputs;
+    s->n_outputs = trained->n_outputs;
     if (trained->feature_set && s->feature_set && strcmp(trained->feature_set, s->feature_set) != 0)
         fault(l, path_key(l, more->path, "from"),
               "expected rows of the features that model '%s' is trained on (feature set %s), got feature set %s", s->model,

@@ -79,6 +79,7 @@ const char *scalar_text(struct loader *l, const json_t *value);
 /* NULL when absent (a fault if required) or not a string. */
 const char *read_string(struct loader *l, struct at at, const char *key, bool required);
 int64_t read_int(struct loader *l, struct at at, const char *key, int64_t deflt, int64_t min, int64_t max);
+bool read_bool(struct loader *l, struct at at, const char *key); /* false when absent */
 double read_number(struct loader *l, struct at at, const char *key, double deflt);
 /* deflt < 0: required. */
 /* "512MiB" */
@@ -104,7 +105,7 @@ struct key_table {
     size_t n;
 };
 extern const struct key_table keys_file, keys_topic, keys_stage, keys_label, keys_explain, keys_rule, keys_feature, keys_join, keys_tumbling,
-    keys_value;
+    keys_value, keys_target;
 extern const struct key_table keys_tests, keys_case, keys_dead; /* of a file of tests (cases.c) */
 extern const struct key_table keys_workers[5];
 
@@ -161,6 +162,15 @@ struct made made_of(struct loader *l, const struct feature_col *col);
 bool read_tumbling(struct loader *l, struct stage_def *s, struct at at);
 /* Its rows' fields; arena. */
 struct made *tumbling_made(struct loader *l, const struct stage_def *s, size_t *ret_n);
+/* learn.c: a fit's parameters but `rounds`, which is *ret_rounds where it is said. */
+void read_xgboost(struct loader *l, struct at at, struct booster_param **ret_params, size_t *ret_n, int *ret_rounds);
+/* target.c: "target" and "outputs" of train. */
+void load_target(struct loader *l, struct stage_def *s, const struct stage_more *more);
+void load_outputs(struct loader *l, struct stage_def *s, struct at at);
+/* Once both and the schedule are read. */
+void check_spans(struct loader *l, const struct stage_def *s, struct at at);
+/* The fields of score's rows where the model is one of forecasts, else NULL; arena. */
+struct made *forecast_made(struct loader *l, const char *model, size_t *ret_n);
 void resolve_score(struct loader *l, size_t stage);
 void resolve_alert(struct loader *l, size_t stage);
 void resolve_train(struct loader *l, size_t stage);

@@ -13,6 +13,7 @@
 #define WIRING_PIPELINE_H
 
 #include "feature/tumbling.h"
+#include "model/target.h"
 #include "wire/schema.h"
 #include "wiring/memory.h"
 
@@ -63,9 +64,15 @@ struct stage_def {
     const char *model; /* train and score */
     int label_from; const char *label_on; double label_value, label_absent /* NAN: not trained on */; int64_t label_after_ms; /* label_from -1: none */
     int64_t every_ms, window_ms, holdout_ms, model_lag_ms; /* "model.lag", default 1h */
-    struct setting *xgboost; size_t n_xgboost; int rounds; /* "rounds" apart */
+    struct booster_param *xgboost; size_t n_xgboost; int rounds; /* "rounds" apart */
     const char **model_features; size_t n_model_features; /* columns, families expanded, train and its score; default: all features of upstream preprocess stages */
     const char *feature_set; /* preprocess: fingerprint of its features and those of the stages before; train and score: of the last preprocess stage before */
+    /* of forecasts; target and outputs also of the stage of score behind it */
+    struct forecast_def *target; /* NULL: by label */
+    struct model_output *outputs; size_t n_outputs;
+    const char *weight; /* an expression over the row, of its fit; NULL: 1 */
+    int thin;           /* every how-manieth step of time is trained on */
+    bool calibrate, refit;
     /* score */
     int explain_top; const char *explain_when; /* 0: none */
     int64_t model_wait_ms; /* "model.wait", default 1 min */
@@ -95,6 +102,8 @@ const struct stage_def *pipeline_orders(const struct pipeline *p, const struct t
 struct topic *pipeline_topic(const struct pipeline *p, const char *name);     /* short or broker name */
 /* A shared contract ("State", "DeadLetter", "Lineage") from the pipeline's folder of schemas; the caller frees it. */
 enum status pipeline_schema(const struct pipeline *p, const char *name, struct schema **ret_schema, struct error *err);
+/* The fields of a topic's records that are one number each: what a target's expressions speak of. At most cap; returns how many. */
+size_t pipeline_numbers(const struct topic *t, struct feature_col *ret, size_t cap);
 /* Every key of a pipeline file as Markdown tables: what docs/pipeline.md holds. */
 void pipeline_reference(struct bytes *out);
 /* The same keys as a JSON Schema: what schemas/pipeline.schema.json holds. */

@@ -241,6 +241,15 @@ double read_number(struct loader *l, struct at at, const char *key, double deflt
     return deflt;
 }
 
+bool read_bool(struct loader *l, struct at at, const char *key)
+{
+    const json_t *value = json_object_get(at.obj, key);
+
+    if (value && !json_is_boolean(value))
+        fault_got(l, path_key(l, at.path, key), "true or false", value);
+    return json_is_true(value);
+}
+
 const char *duration_text(struct loader *l, int64_t ms)
 {
     return ms % 86400000 == 0 && ms ? arena_printf(l->arena, "%lldd", (long long)(ms / 86400000))

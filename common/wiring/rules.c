@@ -38,6 +38,8 @@ void resolve_score(struct loader *l, size_t stage)
     struct stage_more *more = &l->stages[stage];
     struct at at = {more->json, more->path};
     const json_t *explain = json_object_get(more->json, "explain");
+    const struct made *made;
+    size_t n_made;
 
     s->model = read_string(l, at, "model", /* required= */ true);
     s->model_wait_ms = read_duration(l, at, "model.wait", 60000, 0, DAY_MS);
@@ -59,8 +61,11 @@ void resolve_score(struct loader *l, size_t stage)
             check_condition(l, path_key(l, here.path, "when"), s->explain_when, cols, n);
         }
     }
+    made = forecast_made(l, s->model, &n_made);
+    if (made && explain)
+        fault(l, path_key(l, at.path, "explain"), "expected none, for a forecast is many numbers");
     if (!more->broken)
-        resolve_outputs(l, stage, score_made, ARRAY_LEN(score_made));
+        resolve_outputs(l, stage, made ? made : score_made, made ? n_made : ARRAY_LEN(score_made));
 }
 
 static void check_rule_key(struct loader *l, const struct stage_def *s, struct at at, struct rule *r, bool broken)

@@ -133,6 +133,11 @@ static void load_label_topic(struct loader *l, struct stage_def *s, struct stage
     struct at at = {label, path_key(l, more->path, "label")};
     const char *from;
 
+    if (json_object_get(more->json, "target")) {
+        if (label)
+            fault(l, at.path, "expected \"label\" or \"target\", got both");
+        return;
+    }
     if (!json_is_object(label)) {
         fault_got(l, at.path, "an object that says where the truth comes from", label);
         return;

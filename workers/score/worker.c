@@ -11,6 +11,7 @@
 #include "kafka/kafka.h"
 #include "stage/models.h"
 #include "workers/score/due.h"
+#include "workers/score/forecasts.h"
 #include "workers/score/score.h"
 
 #define LOADED_MAX 64 /* models in memory; the oldest unused gives way */
@@ -19,7 +20,8 @@
 
 struct loaded {
     int32_t version; /* 0: none */
-    struct model *model; /* NULL: does not load: refused */
+    struct model *model; /* NULL: does not load: refused; */
+    struct forecaster *forecaster; /* or of a target */
     const struct model_record *record;
     uint64_t used;
 };
@@ -35,6 +37,9 @@ struct score {
     int32_t pinned; /* --model: this version alone; 0: by the routing */
     struct expr *when;
     bool has_reasons;
+    struct feature_col *numbers; /* of the input: what a target's expressions speak of */
+    size_t n_numbers;
+    const char **lead_names;
     int64_t seq_seen[TASKS_MAX];
     struct bytes reasons;
 };
@@ -104,6 +109,18 @@ static enum status open_models(struct score *c, struct stage *s, struct error *e
     return OK;
 }
 
+static void open_target(struct score *c, struct stage *s)
+{
+    const struct stage_def *def = c->def;
+    const struct topic *from = &stage_pipeline(s)->topics[def->from[0]];
+
+    c->numbers = xcalloc(from->schema->n + 1, sizeof(*c->numbers));
+    c->n_numbers = pipeline_numbers(from, c->numbers, from->schema->n);
+    c->lead_names = xcalloc(def->n_outputs + 1, sizeof(*c->lead_names));
+    for (size_t i = 0; i < def->n_outputs && def->target->lead_time > 0; i++)
+        c->lead_names[i] = arena_printf(stage_pipeline(s)->arena, "lead_time_%s", def->outputs[i].name);
+}
+
 enum status worker_open(struct stage *s, void **ret_ctx, struct error *err)
 {
     const struct stage_def *def = stage_def(s);
@@ -117,7 +134,11 @@ enum status worker_open(struct stage *s, void **ret_ctx, struct error *err)
     c->def = def;
     c->due = DUE_NONE;
     c->has_reasons = reasons && schema_unwrap(reasons)->type == SCHEMA_ARRAY;
-    if (schema_at(to, "score") == NULL)
+    if (def->target && forecasts_check(to, def, err) != OK)
+        return err_wrap(err, "stage %s: topic %s", def->name, p->topics[def->to[0]].name);
+    if (def->target)
+        open_target(c, s);
+    if (def->target == NULL && schema_at(to, "score") == NULL)
         return err_set(err, ERR_FATAL, "stage %s: topic %s needs a field 'score' (a number or null)", def->name,
                        p->topics[def->to[0]].name);
     if (def->explain_top > 0 && !c->has_reasons)
@@ -132,7 +153,53 @@ enum status worker_open(struct stage *s, void **ret_ctx, struct error *err)
     return open_models(c, s, err);
 }
 
-/* The model of a version, loaded at its first use; its `model` is NULL when it was refused. */
+static bool is_loaded(const struct loaded *l)
+{
+    return l && (l->model || l->forecaster);
+}
+
+static void unload(struct loaded *l)
+{
+    model_free(l->model);
+    forecaster_free(l->forecaster);
+    l->model = NULL;
+    l->forecaster = NULL;
+}
+
+static enum status load_score(const struct score *c, const struct model_version *v, struct loaded *l, struct error *err)
+{
+    (void)c;
+    if (v->record->target)
+        return err_set(err, ERR_RECORD, "expected a model of one score a row, it gives forecasts");
+    if (model_try(v->bytes, err) != OK || model_load(v->bytes, &l->model, err) != OK ||
+        model_expects(l->model, v->record->features, v->record->n_features, err) != OK)
+        return err->status;
+    if (model_n_outputs(l->model) != 1)
+        return err_set(err, ERR_RECORD, "expected one output, got %zu", model_n_outputs(l->model));
+    log_info("model_loaded", "model=%s version=%d flat=%d rows_checked=%zu", c->def->model, l->version, model_is_flat(l->model),
+             model_rows_checked(l->model));
+    return OK;
+}
+
+/* Its outputs are those of the rows' schema. */
+static enum status load_forecaster(const struct score *c, const struct model_version *v, struct loaded *l, struct error *err)
+{
+    const struct stage_def *def = c->def;
+    const struct model_record *m = v->record;
+    bool same = m->target && m->n_outputs == def->n_outputs && (m->target->lead_time > 0) == (def->target->lead_time > 0);
+
+    for (size_t i = 0; same && i < m->n_outputs; i++)
+        same = strcmp(m->outputs[i].name, def->outputs[i].name) == 0;
+    if (!same)
+        return err_set(err, ERR_RECORD, "expected the outputs of the pipeline's train stage, it has others: train it again");
+    if (forecaster_load(m, v->bytes, c->numbers, c->n_numbers, /* tries= */ true, &l->forecaster, err) != OK)
+        return err->status;
+    log_info("model_loaded", "model=%s version=%d outputs=%zu flat=%d", def->model, l->version, m->n_outputs,
+             forecaster_is_flat(l->forecaster));
+    return OK;
+}
+
+/* The model of a version, loaded at its first use; refused it is there, but not loaded. */
 static const struct loaded *load(struct score *c, int32_t version)
 {
     const struct model_version *v;
@@ -154,22 +221,13 @@ static const struct loaded *load(struct score *c, int32_t version)
     v = model_store_version(models_store(c->models), c->def->model, version);
     if (v == NULL)
         return NULL;
-    model_free(l->model);
-    *l = (struct loaded){version, NULL, v->record, ++c->uses};
+    unload(l);
+    *l = (struct loaded){.version = version, .record = v->record, .used = ++c->uses};
     (void)FAIL("score.model_swap", &err);
-    if (model_try(v->bytes, &err) != OK || model_load(v->bytes, &l->model, &err) != OK ||
-        model_expects(l->model, v->record->features, v->record->n_features, &err) != OK) {
-        log_warn("model_refused", "model=%s version=%d reason=\"%s\"", c->def->model, version, err.text);
-    } else if (model_n_outputs(l->model) != 1) {
-        log_warn("model_refused", "model=%s version=%d reason=\"expected one output, got %zu\"", c->def->model, version,
-                 model_n_outputs(l->model));
-    } else {
-        log_info("model_loaded", "model=%s version=%d flat=%d rows_checked=%zu", c->def->model, version,
-                 model_is_flat(l->model), model_rows_checked(l->model));
+    if ((c->def->target ? load_forecaster(c, v, l, &err) : load_score(c, v, l, &err)) == OK)
         return l;
-    }
-    model_free(l->model);
-    l->model = NULL;
+    log_warn("model_refused", "model=%s version=%d reason=\"%s\"", c->def->model, version, err.text);
+    unload(l);
     return l;
 }
 
@@ -182,14 +240,14 @@ static struct choice choose(struct score *c, struct view key, int64_t event_ms)
 
     if (c->pinned) {
         l = load(c, c->pinned);
-        return (struct choice){l && l->model ? l : NULL, -1};
+        return (struct choice){is_loaded(l) ? l : NULL, -1};
     }
     while (r) {
         int64_t seq = r->seq - 1;
         bool canary = r->canary_version > 0 && score_in_share(key, r->canary_share);
 
         l = load(c, canary ? r->canary_version : r->champion);
-        if (l && l->model)
+        if (is_loaded(l))
             return (struct choice){l, r->seq};
         for (r = NULL; seq > 0 && r == NULL && SAFE(M_MODEL_BEFORE); seq--) {
             r = model_store_routing(store, c->def->model, seq);
@@ -253,9 +311,42 @@ static enum status eval_when(const struct score *c, const struct batch *in, cons
     return expr_eval(c->when, &b, ret_when, err);
 }
 
+/* What is made of the rows, by input row. */
+struct made {
+    struct batch cols; /* score, score_reason */
+    struct view *reasons;
+    struct forecasts forecasts; /* of a target */
+};
+
+/* Scores and reasons of the rows of one model. */
+static enum status score_group(struct score *c, struct rows *in, const struct loaded *l, const float *x, const uint32_t *rows, size_t n,
+                               struct made *made, struct error *err)
+{
+    struct col *cols = made->cols.cols, when;
+
+    if (score_rows(l->model, x, l->record->n_features, rows, n, in->cols->arena, cols[0].f64, err) != OK)
+        return err->status;
+    for (size_t i = 0; i < n; i++) {
+        cols[0].null[rows[i]] = 0;
+        cols[1].null[rows[i]] = 1;
+    }
+    if (c->def->explain_top <= 0)
+        return OK;
+    if (c->when && eval_when(c, in->cols, &cols[0], &cols[1], &when, err) != OK)
+        return err_wrap(err, "explain.when");
+    return explain(c, l, in->cols, x, rows, n, c->when ? &when : NULL, made->reasons, err);
+}
+
+static enum status forecast_group(struct rows *in, const struct loaded *l, const float *x, const uint32_t *rows, size_t n,
+                                  struct made *made, struct error *err)
+{
+    for (size_t i = 0; i < n; i++)
+        made->cols.cols[1].null[rows[i]] = 1;
+    return forecasts_make(l->forecaster, in, x, rows, n, &made->forecasts, err);
+}
+
 /* Rows of one model at a time: a switch happens between two rows. */
-static enum status score_all(struct score *c, struct rows *in, const struct choice *choices, struct batch *made,
-                             struct view *ret_reasons, struct error *err)
+static enum status score_all(struct score *c, struct rows *in, const struct choice *choices, struct made *made, struct error *err)
 {
     struct arena *arena = in->cols->arena;
     size_t n = in->cols->n_rows;
@@ -264,14 +355,15 @@ static enum status score_all(struct score *c, struct rows *in, const struct choi
 
     for (size_t first = 0; first < n; first++) {
         const struct loaded *l = choices[first].loaded;
-        size_t k = 0;
-        struct col when;
+        size_t k = 0, n_features;
+        enum status st;
         float *x;
 
         if (done[first] || in->bad[first] || l == NULL)
             continue;
-        x = arena_alloc(arena, n * l->record->n_features * sizeof(*x));
-        if (score_gather(in->cols, l->record->features, l->record->n_features, in->bad, x, err) != OK)
+        n_features = l->forecaster ? forecaster_n_features(l->forecaster) : l->record->n_features;
+        x = arena_alloc(arena, n * n_features * sizeof(*x));
+        if (score_gather(in->cols, l->record->features, n_features, in->bad, x, err) != OK)
             return err->status;
         for (size_t r = first; r < n; r++) {
             if (choices[r].loaded != l || done[r])
@@ -280,47 +372,71 @@ static enum status score_all(struct score *c, struct rows *in, const struct choi
             if (in->bad[r] == NULL)
                 rows[k++] = (uint32_t)r;
         }
-        if (score_rows(l->model, x, l->record->n_features, rows, k, arena, made->cols[0].f64, err) != OK)
-            return err->status;
-        for (size_t i = 0; i < k; i++) {
-            made->cols[0].null[rows[i]] = 0;
-            made->cols[1].null[rows[i]] = 1;
-        }
-        if (c->def->explain_top <= 0)
-            continue;
-        if (c->when && eval_when(c, in->cols, &made->cols[0], &made->cols[1], &when, err) != OK)
-            return err_wrap(err, "explain.when");
-        if (explain(c, l, in->cols, x, rows, k, c->when ? &when : NULL, ret_reasons, err) != OK)
-            return err->status;
+        st = l->forecaster ? forecast_group(in, l, x, rows, k, made, err) : score_group(c, in, l, x, rows, k, made, err);
+        if (st != OK)
+            return st;
     }
     return OK;
 }
 
-static void put_out(const struct score *c, const struct rows *in, const struct choice *choices, const struct batch *made,
-                    const struct view *reasons, struct out *out)
+/* What only a row with a model has, from the first added column on. */
+static void add_score(const struct score *c, struct out *out)
 {
-    struct col *score, *why, *list = NULL;
-
-    out_begin(out, in->cols->arena, in->cols->n_rows);
     batch_add_col(&out->cols, "score", COL_DOUBLE);
-    batch_add_col(&out->cols, "score_reason", COL_STRING);
     if (c->has_reasons)
         batch_add_col(&out->cols, "reasons", COL_AVRO);
-    score = &out->cols.cols[0];
-    why = &out->cols.cols[1];
-    list = c->has_reasons ? &out->cols.cols[2] : NULL;
+}
+
+static void put_score(const struct score *c, const struct made *made, uint32_t r, struct col *cols, size_t o)
+{
+    cols[1].f64[o] = made->cols.cols[0].f64[r];
+    cols[1].null[o] = made->cols.cols[0].null[r];
+    if (c->has_reasons)
+        cols[2].view[o] = made->reasons[r];
+}
+
+static void add_forecast(const struct score *c, struct out *out)
+{
+    batch_add_col(&out->cols, "forecast", COL_AVRO);
+    for (size_t i = 0; i < c->def->n_outputs && c->lead_names[i]; i++)
+        batch_add_col(&out->cols, c->lead_names[i], COL_DOUBLE);
+}
+
+static void put_forecast(const struct score *c, const struct made *made, uint32_t r, struct col *cols, size_t o)
+{
+    const struct forecasts *f = &made->forecasts;
+
+    cols[1].view[o] = f->steps[r];
+    for (size_t i = 0; i < f->n_outputs && c->lead_names[i]; i++) {
+        cols[2 + i].f64[o] = f->lead[r * f->n_outputs + i];
+        cols[2 + i].null[o] = !made->cols.cols[1].null[r];
+    }
+}
+
+static void put_out(const struct score *c, const struct rows *in, const struct choice *choices, const struct made *made,
+                    struct out *out)
+{
+    const struct col *why = &made->cols.cols[1];
+
+    out_begin(out, in->cols->arena, in->cols->n_rows);
+    batch_add_col(&out->cols, "score_reason", COL_STRING);
+    if (c->def->target)
+        add_forecast(c, out);
+    else
+        add_score(c, out);
     out->model_name = c->def->model;
     for (uint32_t r = 0; r < in->cols->n_rows; r++) {
+        struct col *cols = out->cols.cols;
         size_t o = out->cols.n_rows;
 
         if (in->bad[r])
             continue;
-        score->f64[o] = made->cols[0].f64[r];
-        score->null[o] = made->cols[0].null[r];
-        why->view[o] = made->cols[1].null[r] ? view_of("", 0) : made->cols[1].view[r];
-        why->null[o] = made->cols[1].null[r];
-        if (list)
-            list->view[o] = reasons[r];
+        cols[0].view[o] = why->null[r] ? view_of("", 0) : why->view[r];
+        cols[0].null[o] = why->null[r];
+        if (c->def->target)
+            put_forecast(c, made, r, cols, o);
+        else
+            put_score(c, made, r, cols, o);
         out->model_version[o] = choices[r].loaded ? choices[r].loaded->version : -1;
         out->routing[o] = choices[r].seq;
         out->parent[o] = r;
@@ -335,17 +451,18 @@ enum status worker_transform(void *ctx, struct rows *in, struct out *outs, struc
     struct arena *arena = in->cols->arena;
     size_t n = in->cols->n_rows;
     struct choice *choices = arena_zalloc(arena, (n + 1) * sizeof(*choices));
-    struct view *reasons = arena_alloc(arena, (n + 1) * sizeof(*reasons));
-    struct batch made; /* by input row: score, score_reason */
+    struct made made = {.reasons = arena_alloc(arena, (n + 1) * sizeof(*made.reasons))};
 
-    batch_init(&made, arena, n);
-    made.n_rows = n;
-    batch_add_col(&made, "score", COL_DOUBLE);
-    batch_add_col(&made, "score_reason", COL_STRING);
+    batch_init(&made.cols, arena, n);
+    made.cols.n_rows = n;
+    batch_add_col(&made.cols, "score", COL_DOUBLE);
+    batch_add_col(&made.cols, "score_reason", COL_STRING);
+    if (c->def->target)
+        forecasts_init(&made.forecasts, n, c->def->n_outputs, arena);
     for (size_t r = 0; r < n; r++) {
-        made.cols[0].null[r] = 1;
-        made.cols[1].view[r] = view_str("no_model");
-        reasons[r] = view_of(&no_items, 1);
+        made.cols.cols[0].null[r] = 1;
+        made.cols.cols[1].view[r] = view_str("no_model");
+        made.reasons[r] = view_of(&no_items, 1);
         choices[r].seq = -1;
         if (in->bad[r] == NULL)
             choices[r] = choose(c, in->keys[r], in->event_ms[r]);
@@ -353,11 +470,11 @@ enum status worker_transform(void *ctx, struct rows *in, struct out *outs, struc
             note_routing(c, in, r, &choices[r]);
     }
     /* What a model cannot do with these columns no restart heals: say so and stop. */
-    if (score_all(c, in, choices, &made, reasons, err) != OK) {
+    if (score_all(c, in, choices, &made, err) != OK) {
         err->status = ERR_FATAL;
         return err_wrap(err, "model %s", c->def->model);
     }
-    put_out(c, in, choices, &made, reasons, &outs[0]);
+    put_out(c, in, choices, &made, &outs[0]);
     return OK;
 }
 
@@ -395,11 +512,13 @@ void worker_close(void *ctx)
     struct score *c = ctx;
 
     for (size_t i = 0; c && i < LOADED_MAX; i++)
-        model_free(c->loaded[i].model);
+        unload(&c->loaded[i]);
     if (c == NULL)
         return;
     expr_free(c->when);
     models_free(c->models);
     bytes_done(&c->reasons);
+    free(c->numbers);
+    free(c->lead_names);
     free(c);
 }

@@ -118,10 +118,14 @@ static void describe(struct job *j)
     r->rounds = j->rounds;
     r->seed = atoll(param(j, "seed", "0"));
     r->library = booster_version();
+    r->from_ms = j->span.from_ms;
+    r->to_ms = j->span.to_ms;
+    r->holdout_to_ms = j->span.holdout_to_ms;
+    r->as_of_ms = j->span.as_of_ms;
     r->champion = -1;
 }
 
-static enum status learn(struct job *j, struct data *d, struct error *err)
+static enum status learn_labels(struct job *j, struct data *d, struct error *err)
 {
     struct labelling l = {j->def->label_value, j->def->label_absent, j->def->label_after_ms, 0};
     struct model_record *r = &j->record;
@@ -129,7 +133,6 @@ static enum status learn(struct job *j, struct data *d, struct error *err)
     float *labels;
     enum status st;
 
-    describe(j);
     if (read_rows(j, d, err) != OK || read_labels(j, d, err) != OK)
         return err->status;
     j->rows_all = (int64_t)d->n;
@@ -143,10 +146,7 @@ static enum status learn(struct job *j, struct data *d, struct error *err)
     free(labels);
     if (st != OK || j->reason)
         return st;
-    r->from_ms = j->span.from_ms;
-    r->to_ms = j->span.to_ms;
-    r->holdout_to_ms = j->span.holdout_to_ms;
-    r->as_of_ms = j->span.as_of_ms;
+    r->as_of_ms = j->span.as_of_ms; /* which reading the labels may have set */
     r->rows = (int64_t)n;
     r->positives = (int64_t)positives;
     evaluate(j, d, n);
@@ -155,13 +155,21 @@ static enum status learn(struct job *j, struct data *d, struct error *err)
     return OK;
 }
 
-void job_run(struct job *j)
+static enum status by_labels(struct job *j, struct error *err)
 {
     struct data d;
+    enum status st;
 
     data_init(&d, j->def->n_model_features);
-    j->status = learn(j, &d, &j->err);
+    st = learn_labels(j, &d, err);
     data_done(&d);
+    return st;
+}
+
+void job_run(struct job *j)
+{
+    describe(j);
+    j->status = j->def->target ? forecasts_learn(j, &j->err) : by_labels(j, &j->err);
 }
 
 void job_done(struct job *j)

@@ -8,7 +8,7 @@
 #ifndef WORKERS_TRAIN_JOB_H
 #define WORKERS_TRAIN_JOB_H
 
-#include "model/record.h"
+#include "model/forecaster.h"
 #include "wire/registry.h"
 #include "workers/train/schedule.h"
 
@@ -24,6 +24,7 @@ struct job {
     int rounds;
     struct bytes champion; /* model to compare with; empty: none */
     int32_t champion_version;
+    const struct model_record *champion_record; /* of the store, which keeps it; NULL: none */
 
     /* the result */
     struct arena arena;
@@ -35,6 +36,9 @@ struct job {
     struct bytes model;
     int64_t rows_all; /* in the span, before labels */
 };
+
+/* learn.c of each kind: what is left of a job once it is described (read, fit, evaluate). */
+enum status forecasts_learn(struct job *j, struct error *err);
 
 void job_run(struct job *j);
 void job_done(struct job *j);

@@ -1,6 +1,7 @@
 #include "workers/train/read.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -195,10 +196,26 @@ static enum col_type type_of(const struct topic *t, const char *path)
 }
 
 struct reading {
-    struct data *data;
-    int64_t first[PARTITIONS_MAX], last[PARTITIONS_MAX]; /* offsets of the rows used; last -1: none */
+    struct data *data; /* of rows and labels; */
+    struct series *series; /* of a target, with the indexes of its columns: key, value, features, fields */
+    const size_t *cols;
+    int64_t *first, *last; /* by partition, offsets of the rows used; last -1: none */
     int64_t time_max;
 };
+
+static double number_of(const struct col *c)
+{
+    if (c->null[0])
+        return (double)NAN;
+    return c->type == COL_DOUBLE ? c->f64[0] : (double)c->i64[0];
+}
+
+static void use(struct reading *r, const struct reader_msg *m)
+{
+    if (r->last[m->partition] < 0)
+        r->first[m->partition] = m->offset;
+    r->last[m->partition] = m->offset;
+}
 
 /* Columns: time, label key, at, then the features that are not among them. */
 static enum status take_row(struct scan *s, const struct reader_msg *m, void *ctx, struct error *err)
@@ -215,12 +232,38 @@ static enum status take_row(struct scan *s, const struct reader_msg *m, void *ct
         return OK;
     x = data_row(r->data, t, m->partition, m->offset, text_of(&c[1], buf));
     for (size_t f = 0; f < r->data->n_features; f++)
-        x[f] = c[3 + f].null[0]             ? (float)__builtin_nan("")
-               : c[3 + f].type == COL_DOUBLE ? (float)c[3 + f].f64[0]
-                                             : (float)c[3 + f].i64[0];
-    if (r->last[m->partition] < 0)
-        r->first[m->partition] = m->offset;
-    r->last[m->partition] = m->offset;
+        x[f] = (float)number_of(&c[3 + f]);
+    use(r, m);
+    return OK;
+}
+
+static enum status take_series(struct scan *s, const struct reader_msg *m, void *ctx, struct error *err)
+{
+    const struct col *c = s->row.cols;
+    const struct span *span = &s->job->span;
+    struct reading *r = ctx;
+    const size_t *features = r->cols + 2, n = r->series->n_features, *fields = features + n;
+    struct series_row row = {c[0].i64[0], m->offset, m->partition, .value = number_of(&c[r->cols[1]])};
+    int64_t *values;
+    uint8_t *null;
+    char buf[32];
+    float *x;
+
+    (void)err;
+    if (row.event_ms < span->from_ms || row.event_ms >= span->holdout_to_ms || c[s->at].i64[0] >= span->as_of_ms ||
+        c[r->cols[0]].null[0])
+        return OK;
+    for (size_t f = 0; f < n; f++)
+        if (isinf((float)number_of(&c[features[f]]))) /* score refuses it */
+            return OK;
+    series_add(r->series, &row, text_of(&c[r->cols[0]], buf), &x, &values, &null);
+    for (size_t f = 0; f < n; f++)
+        x[f] = (float)number_of(&c[features[f]]);
+    for (size_t f = 0; f < r->series->n_cols; f++) {
+        values[f] = c[fields[f]].i64[0];
+        null[f] = c[fields[f]].null[0];
+    }
+    use(r, m);
     return OK;
 }
 
@@ -233,9 +276,7 @@ static enum status take_label(struct scan *s, const struct reader_msg *m, void *
     if (c[0].i64[0] < s->job->span.from_ms || c[0].i64[0] > s->job->span.as_of_ms || c[1].null[0])
         return OK;
     r->time_max = c[0].i64[0] > r->time_max ? c[0].i64[0] : r->time_max;
-    if (r->last[m->partition] < 0)
-        r->first[m->partition] = m->offset;
-    r->last[m->partition] = m->offset;
+    use(r, m);
     return data_label(r->data, text_of(&c[1], buf), err);
 }
 
@@ -252,23 +293,22 @@ static void keep_lineage(struct job *j, const struct scan *s, const struct readi
             all[m->n_lineage++] = (struct model_range){s->topic->broker_name, p, r->first[p], r->last[p] + 1};
 }
 
-static enum status run(struct job *j, struct scan *s, struct data *d, int64_t from_ms, int64_t to_ms, scan_fn *each,
-                       int64_t *ret_time_max, struct error *err)
+static enum status run(struct job *j, struct scan *s, struct reading *r, int64_t from_ms, int64_t to_ms, scan_fn *each,
+                       struct error *err)
 {
-    struct reading *r = xcalloc(1, sizeof(*r));
-    enum status st;
+    enum status st = s->path ? OK : scan_open(s, err);
 
-    r->data = d;
     r->time_max = INT64_MIN;
-    memset(r->last, 0xff, sizeof(r->last));
-    st = s->path ? OK : scan_open(s, err);
+    r->first = xcalloc(PARTITIONS_MAX, sizeof(*r->first));
+    r->last = xmalloc(PARTITIONS_MAX * sizeof(*r->last));
+    memset(r->last, 0xff, PARTITIONS_MAX * sizeof(*r->last));
     if (st == OK)
         st = s->path ? scan_file(s, each, r, err) : scan_range(s, from_ms, to_ms, each, r, err);
     if (st == OK)
         keep_lineage(j, s, r);
-    *ret_time_max = r->time_max;
     scan_close(s);
-    free(r);
+    free(r->first);
+    free(r->last);
     return st == OK ? OK : err_wrap(err, "read %s", s->topic->broker_name);
 }
 
@@ -315,7 +355,6 @@ enum status read_rows(struct job *j, struct data *d, struct error *err)
     size_t n = 3 + j->def->n_model_features;
     struct want *wants = arena_zalloc(&j->arena, (n + ORIGIN_COLS) * sizeof(*wants));
     struct scan *s = arena_zalloc(&j->arena, sizeof(*s));
-    int64_t unused;
 
     wants[0] = (struct want){t->time, COL_INT};
     wants[1] = (struct want){j->def->label_on, type_of(t, j->def->label_on)};
@@ -326,7 +365,40 @@ enum status read_rows(struct job *j, struct data *d, struct error *err)
         return err_set(err, ERR_FATAL, "topic %s: train reads feature rows, which a stage of the pipeline writes", t->name);
     open_topic(s, j, t, j->rows_file, wants, n);
     s->at = 2;
-    return run(j, s, d, j->span.from_ms, j->span.holdout_to_ms, take_row, &unused, err);
+    return run(j, s, &(struct reading){.data = d}, j->span.from_ms, j->span.holdout_to_ms, take_row, err);
+}
+
+/* Where a column stands among those that are wanted; it is put there. */
+static size_t want_once(struct want *wants, size_t *n, const char *path, enum col_type type)
+{
+    for (size_t i = 0; i < *n; i++)
+        if (strcmp(wants[i].path, path) == 0)
+            return i;
+    wants[*n] = (struct want){path, type};
+    return (*n)++;
+}
+
+enum status read_series(struct job *j, struct series *series, struct error *err)
+{
+    const struct topic *t = &j->pipeline->topics[j->def->from[0]];
+    size_t n_features = j->def->n_model_features, n_cols = 2 + n_features + series->n_cols, n = 2, k = 2;
+    struct want *wants = arena_zalloc(&j->arena, (2 + n_cols + ORIGIN_COLS) * sizeof(*wants));
+    size_t *cols = arena_alloc(&j->arena, n_cols * sizeof(*cols));
+    struct scan *s = arena_zalloc(&j->arena, sizeof(*s));
+
+    if (t->writer < 0)
+        return err_set(err, ERR_FATAL, "topic %s: train reads feature rows, which a stage of the pipeline writes", t->name);
+    wants[0] = (struct want){t->time, COL_INT};
+    wants[1] = (struct want){"lineage.at", COL_INT};
+    cols[0] = want_once(wants, &n, t->keyed_by, type_of(t, t->keyed_by));
+    cols[1] = want_once(wants, &n, j->def->target->value, type_of(t, j->def->target->value));
+    for (size_t i = 0; i < n_features; i++)
+        cols[k++] = want_once(wants, &n, j->def->model_features[i], type_of(t, j->def->model_features[i]));
+    for (size_t i = 0; i < series->n_cols; i++)
+        cols[k++] = want_once(wants, &n, series->cols[i].name, series->cols[i].type);
+    open_topic(s, j, t, j->rows_file, wants, n);
+    s->at = 1;
+    return run(j, s, &(struct reading){.series = series, .cols = cols}, j->span.from_ms, j->span.as_of_ms, take_series, err);
 }
 
 enum status read_labels(struct job *j, struct data *d, struct error *err)
@@ -334,17 +406,17 @@ enum status read_labels(struct job *j, struct data *d, struct error *err)
     const struct topic *t = &j->pipeline->topics[j->def->label_from];
     struct want *wants = arena_zalloc(&j->arena, (3 + ORIGIN_COLS) * sizeof(*wants));
     struct scan *s = arena_zalloc(&j->arena, sizeof(*s));
+    struct reading r = {.data = d};
     bool own_at = t->writer >= 0;
-    int64_t time_max;
 
     wants[0] = (struct want){t->time, COL_INT};
     wants[1] = (struct want){j->def->label_on, type_of(t, j->def->label_on)};
     wants[2] = (struct want){"lineage.at", COL_INT};
     open_topic(s, j, t, j->labels_file, wants, own_at ? 3 : 2);
     s->at = own_at ? 2 : 0;
-    if (run(j, s, d, j->span.from_ms, j->span.as_of_ms, take_label, &time_max, err) != OK)
+    if (run(j, s, &r, j->span.from_ms, j->span.as_of_ms, take_label, err) != OK)
         return err->status;
     if (j->span.as_of_ms == INT64_MAX)
-        j->span.as_of_ms = time_max == INT64_MIN ? j->span.holdout_to_ms : time_max;
+        j->span.as_of_ms = r.time_max == INT64_MIN ? j->span.holdout_to_ms : r.time_max;
     return OK;
 }

@@ -34,11 +34,11 @@ enum status train_check(const struct pipeline *p, const struct stage_def *def, s
 {
     const struct topic *t = &p->topics[def->from[0]];
 
-    if (def->label_from < 0 || def->label_on == NULL)
+    if (def->target == NULL && (def->label_from < 0 || def->label_on == NULL))
         return err_set(err, ERR_FATAL, "stage %s: expected \"label\" with \"from\" and \"on\"", def->name);
     if (def->n_model_features == 0)
         return err_set(err, ERR_FATAL, "stage %s: no features to learn from", def->name);
-    for (size_t i = 0; i < def->n_model_features; i++)
+    for (size_t i = 0; def->target == NULL && i < def->n_model_features; i++)
         if (strcmp(def->model_features[i], t->time) == 0 || strcmp(def->model_features[i], def->label_on) == 0)
             return err_set(err, ERR_FATAL, "stage %s: '%s' is the time or the label's key and no feature", def->name,
                            def->model_features[i]);
@@ -58,6 +58,7 @@ void train_job(struct job *j, const struct pipeline *p, const struct stage_def *
         return;
     bytes_append(&j->champion, v->bytes.data, v->bytes.n);
     j->champion_version = r->champion;
+    j->champion_record = v->record;
 }
 
 enum status train_open(struct stage *s, void **ret_ctx, struct error *err)
@@ -124,7 +125,8 @@ static void describe_topics(struct job *j, struct stage *s)
     j->brokers = stage_brokers(s);
     j->registry = stage_registry(s);
     j->rows_file = stage_file(s, p->topics[j->def->from[0]].broker_name);
-    j->labels_file = stage_file(s, p->topics[j->def->label_from].broker_name);
+    if (j->def->target == NULL)
+        j->labels_file = stage_file(s, p->topics[j->def->label_from].broker_name);
 }
 
 static enum status start_job(struct train *t, struct stage *s, struct error *err)

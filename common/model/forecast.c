@@ -1,0 +1,241 @@
+#include "model/forecast.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/arena.h"
+#include "feature/borders.h"
+
+struct forecast {
+    struct arena arena; /* what lives as long as it */
+    const struct forecast_def *def;
+    struct borders borders;
+    struct expr *scale, **known;
+    const char **cols;
+    size_t n_features, n_known, n_cols, n_steps;
+    const char **needed; /* fields of a row that known expressions speak of */
+    size_t n_needed;
+    struct arena scratch; /* of one call */
+    int64_t *times;       /* of one row */
+};
+
+static enum status compile(const char *name, const char *text, const struct feature_col *cols, size_t n, struct expr **ret,
+                           struct error *err)
+{
+    enum col_type type;
+
+    if (expr_new(text, cols, n, ret, &type, err) != OK)
+        return err_wrap(err, "%s", name);
+    return type <= COL_DOUBLE ? OK : err_set(err, ERR_FATAL, "%s: expected a number, got a %s", name, col_type_name(type));
+}
+
+static enum status compile_all(struct forecast *f, const struct feature_col *cols, size_t n_cols, struct error *err)
+{
+    const struct forecast_def *d = f->def;
+    struct feature_col *all = arena_alloc(&f->arena, (n_cols + 2) * sizeof(*all));
+
+    if (d->scale[0] && compile("scale", d->scale, cols, n_cols, &f->scale, err) != OK)
+        return err->status;
+    if (n_cols)
+        memcpy(all, cols, n_cols * sizeof(*all));
+    all[n_cols] = (struct feature_col){FORECAST_STEP, COL_INT, false, -1};
+    all[n_cols + 1] = (struct feature_col){FORECAST_TIME, COL_INT, true, -1};
+    f->needed = arena_alloc(&f->arena, (n_cols + 1) * sizeof(*f->needed));
+    for (; f->n_known < d->n_known; f->n_known++)
+        if (compile(d->known[f->n_known].name, d->known[f->n_known].expr, all, n_cols + 2, &f->known[f->n_known], err) != OK) {
+            f->n_known += f->known[f->n_known] != NULL;
+            return err->status;
+        }
+    for (size_t i = 0; i < n_cols; i++)
+        for (size_t k = 0; k < f->n_known; k++)
+            if (expr_needs(f->known[k], cols[i].name)) {
+                f->needed[f->n_needed++] = arena_strdup(&f->arena, cols[i].name);
+                break;
+            }
+    return OK;
+}
+
+enum status forecast_new(const struct forecast_def *def, const struct feature_col *cols, size_t n_cols,
+                         const char *const *features, size_t n_features, struct forecast **ret_forecast, struct error *err)
+{
+    struct forecast *f = xcalloc(1, sizeof(*f));
+    enum status st = OK;
+
+    f->def = def;
+    f->n_features = n_features;
+    f->n_steps = (size_t)def->horizon + (def->lead_time > 0);
+    f->borders.every_ms = def->every_ms;
+    f->known = arena_zalloc(&f->arena, (def->n_known + 1) * sizeof(*f->known));
+    f->times = arena_alloc(&f->arena, f->n_steps * sizeof(*f->times));
+    f->cols = arena_alloc(&f->arena, (n_features + def->n_known + 2) * sizeof(*f->cols));
+    for (size_t i = 0; i < n_features; i++)
+        f->cols[f->n_cols++] = features[i];
+    for (size_t i = 0; i < def->n_known; i++)
+        f->cols[f->n_cols++] = def->known[i].name;
+    f->cols[f->n_cols++] = FORECAST_STEP;
+    if (def->lead_time > 0)
+        f->cols[f->n_cols++] = FORECAST_STEPS;
+    if (def->zone[0])
+        st = zone_load(def->zone, &f->arena, &f->borders.zone, err);
+    if (st == OK)
+        st = compile_all(f, cols, n_cols, err);
+    if (st == OK)
+        *ret_forecast = f;
+    else
+        forecast_free(f);
+    return st;
+}
+
+void forecast_free(struct forecast *f)
+{
+    if (f == NULL)
+        return;
+    for (size_t i = 0; i < f->n_known; i++)
+        expr_free(f->known[i]);
+    expr_free(f->scale);
+    arena_done(&f->scratch);
+    arena_done(&f->arena);
+    free(f);
+}
+
+size_t forecast_n_steps(const struct forecast *f)
+{
+    return f->n_steps;
+}
+
+size_t forecast_horizon(const struct forecast *f)
+{
+    return (size_t)f->def->horizon;
+}
+
+size_t forecast_lead_time(const struct forecast *f)
+{
+    return (size_t)f->def->lead_time;
+}
+
+size_t forecast_n_cols(const struct forecast *f)
+{
+    return f->n_cols;
+}
+
+const char *const *forecast_cols(const struct forecast *f)
+{
+    return f->cols;
+}
+
+bool forecast_needs(const struct forecast *f, const char *col)
+{
+    bool needs = f->scale && expr_needs(f->scale, col);
+
+    for (size_t i = 0; i < f->n_needed; i++)
+        needs = needs || strcmp(f->needed[i], col) == 0;
+    return needs;
+}
+
+void forecast_times(const struct forecast *f, int64_t t, int64_t *ret_times)
+{
+    size_t horizon = (size_t)f->def->horizon;
+    bool walks = f->borders.zone && borders_find(&f->borders, t).start == t;
+
+    for (size_t i = 0; i < horizon; i++)
+        ret_times[i] = t = walks ? borders_find(&f->borders, t).end : t + f->borders.every_ms;
+    if (f->def->lead_time > 0)
+        ret_times[horizon] = ret_times[f->def->lead_time - 1];
+}
+
+static double number_of(const struct col *c, size_t row)
+{
+    if (c->null[row])
+        return (double)NAN;
+    return c->type == COL_DOUBLE ? c->f64[row] : (double)c->i64[row];
+}
+
+enum status forecast_scale(const struct forecast *f, const struct batch *in, double *ret_scale, struct error *err)
+{
+    struct col c;
+
+    if (f->scale && expr_eval(f->scale, in, &c, err) != OK)
+        return err_wrap(err, "scale");
+    for (size_t r = 0; r < in->n_rows; r++) {
+        double v = f->scale ? number_of(&c, r) : 1;
+
+        ret_scale[r] = v > 0 && isfinite(v) ? v : 1;
+    }
+    return OK;
+}
+
+static void repeat(const struct col *from, size_t row, size_t n, struct col *to, size_t at)
+{
+    memset(to->null + at, from->null[row], n);
+    for (size_t i = at; i < at + n; i++)
+        if (from->type >= COL_STRING)
+            to->view[i] = from->view[row];
+        else
+            to->i64[i] = from->i64[row]; /* of a double its bits */
+}
+
+/* The batch that the known expressions are evaluated over: a row for each step of each row. */
+static enum status steps_batch(struct forecast *f, const struct batch *in, const int64_t *event_ms, const uint32_t *rows, size_t n,
+                               struct batch *ret, struct error *err)
+{
+    struct col *step, *time;
+
+    batch_init(ret, &f->scratch, n * f->n_steps);
+    ret->n_rows = n * f->n_steps;
+    for (size_t k = 0; k < f->n_needed; k++) {
+        const struct col *c = batch_col(in, f->needed[k]);
+        struct col *to;
+
+        if (c == NULL)
+            return err_set(err, ERR_FATAL, "no column '%s', which the model's known columns need", f->needed[k]);
+        to = batch_add_col(ret, f->needed[k], c->type);
+        for (size_t r = 0; r < n; r++)
+            repeat(c, rows[r], f->n_steps, to, r * f->n_steps);
+    }
+    batch_add_col(ret, FORECAST_STEP, COL_INT);
+    batch_add_col(ret, FORECAST_TIME, COL_INT);
+    step = batch_col(ret, FORECAST_STEP);
+    time = batch_col(ret, FORECAST_TIME);
+    for (size_t r = 0; r < n; r++) {
+        if (r == 0 || event_ms[rows[r]] != event_ms[rows[r - 1]])
+            forecast_times(f, event_ms[rows[r]], f->times);
+        for (size_t s = 0; s < f->n_steps; s++) {
+            step->i64[r * f->n_steps + s] = s < (size_t)f->def->horizon ? (int64_t)s + 1 : f->def->lead_time;
+            time->i64[r * f->n_steps + s] = f->times[s];
+        }
+    }
+    return OK;
+}
+
+enum status forecast_expand(struct forecast *f, const struct batch *in, const int64_t *event_ms, const float *x,
+                            const uint32_t *rows, size_t n, float *ret_x, struct error *err)
+{
+    struct batch b;
+    size_t n_rows = n * f->n_steps;
+    const struct col *step;
+
+    arena_reset(&f->scratch);
+    if (steps_batch(f, in, event_ms, rows, n, &b, err) != OK)
+        return err->status;
+    step = batch_col(&b, FORECAST_STEP);
+    for (size_t r = 0; r < n_rows; r++) {
+        float *row = ret_x + r * f->n_cols;
+
+        memcpy(row, x + rows[r / f->n_steps] * f->n_features, f->n_features * sizeof(*x));
+        row[f->n_features + f->n_known] = (float)step->i64[r];
+        if (f->def->lead_time > 0)
+            row[f->n_cols - 1] = r % f->n_steps < (size_t)f->def->horizon ? 1 : (float)f->def->lead_time;
+    }
+    for (size_t k = 0; k < f->n_known; k++) {
+        struct col c;
+
+        if (expr_eval(f->known[k], &b, &c, err) != OK)
+            return err_wrap(err, "%s", f->def->known[k].name);
+        for (size_t r = 0; r < n_rows; r++) {
+            float v = (float)number_of(&c, r);
+
+            ret_x[r * f->n_cols + f->n_features + k] = isinf(v) ? NAN : v;
+        }
+    }
+    return OK;
+}

@@ -1,0 +1,255 @@
+/* What a model of forecasts learns from: pairs of row and step, against a join by brute force; and its rows' columns. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/rand.h"
+#include "workers/train/series.h"
+
+#define DAY ((int64_t)86400000)
+#define ROWS 400
+#define KEYS 5
+
+/* What was read, in the order in which it came. */
+struct record {
+    char key[8];
+    int64_t event_ms, offset;
+    double value, level; /* value NaN: null */
+};
+
+static const struct feature_col cols[] = {{"level", COL_DOUBLE, false, -1}};
+static const char *const features[] = {"number"};
+static struct forecast_known known[] = {{"dow", "weekday(target_time - 1)"}, {"twice", "step * 2 + level"}};
+static const struct forecast_def with_lead = {
+    .value = "v", .horizon = 5, .every_ms = DAY, .zone = "", .lead_time = 3, .scale = "level", .min = (double)NAN, .known = known, .n_known = 2};
+
+static void fill(struct record *r, size_t n, struct rand *rand)
+{
+    for (size_t i = 0; i < n; i++) { /* gaps, repeats (revisions) and nulls */
+        snprintf(r[i].key, sizeof(r[i].key), "k%d", (int)rand_below(rand, KEYS));
+        r[i].event_ms = (int64_t)rand_below(rand, 60) * DAY;
+        r[i].offset = (int64_t)i;
+        r[i].value = rand_below(rand, 12) == 0 ? (double)NAN : (double)rand_below(rand, 100);
+        r[i].level = (double)rand_below(rand, 6) - 1; /* -1 and 0: the scale is 1 */
+    }
+}
+
+static void add_all(struct series *s, const struct record *r, size_t n, struct rand *rand)
+{
+    size_t *order = malloc(n * sizeof(*order));
+
+    for (size_t i = 0; i < n; i++)
+        order[i] = i;
+    for (size_t i = n - 1; i > 0; i--) {
+        size_t k = rand_below(rand, i + 1), t = order[i];
+
+        order[i] = order[k];
+        order[k] = t;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct record *c = &r[order[i]];
+        struct series_row row = {.event_ms = c->event_ms, .offset = c->offset, .value = c->value};
+        int64_t *fields;
+        uint8_t *null;
+        float *x;
+
+        series_add(s, &row, view_str(c->key), &x, &fields, &null);
+        x[0] = (float)c->offset;
+        memcpy(fields, &c->level, sizeof(c->level));
+        *null = 0;
+    }
+    free(order);
+    series_finish(s);
+}
+
+/* The last record of a key and time, or NULL. */
+static const struct record *latest(const struct record *r, size_t n, const char *key, int64_t event_ms)
+{
+    const struct record *found = NULL;
+
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(r[i].key, key) == 0 && r[i].event_ms == event_ms)
+            found = &r[i];
+    return found;
+}
+
+static double value_at(const struct record *r, size_t n, const char *key, int64_t event_ms)
+{
+    const struct record *found = latest(r, n, key, event_ms);
+
+    return found ? found->value : (double)NAN;
+}
+
+struct wanted {
+    float row[5], label; /* number, dow, twice, step, steps */
+};
+
+/* By the definition: for each row that is not superseded, each step whose truth lies in the span. */
+static size_t brute_force(const struct record *r, size_t n, const struct pairs_span *span, struct wanted *ret)
+{
+    size_t k = 0;
+
+    for (int key = 0; key < KEYS; key++)
+        for (int64_t t = span->from_ms; t < span->truth_to_ms; t += DAY) {
+            char name[8];
+            const struct record *row;
+
+            snprintf(name, sizeof(name), "k%d", key);
+            row = latest(r, n, name, t);
+            for (int step = 1; row && step <= 6; step++) {
+                int ahead = step < 6 ? step : 3, from = step < 6 ? step : 1;
+                int64_t end = t + ahead * DAY;
+                double sum = 0, scale = row->level > 0 ? row->level : 1;
+
+                for (int h = from; h <= ahead; h++)
+                    sum += value_at(r, n, name, t + h * DAY);
+                if (isnan(sum) || end < span->truth_from_ms || end >= span->truth_to_ms)
+                    continue;
+                ret[k++] = (struct wanted){{(float)row->offset, (float)((end / DAY - 1 + 3) % 7), (float)(ahead * 2 + row->level),
+                                            (float)ahead, step < 6 ? 1 : 3}, (float)(sum / (ahead - from + 1) / scale)};
+            }
+        }
+    return k;
+}
+
+static void compare(const struct series *s, struct forecast *f, const struct pairs_span *span, const struct wanted *want, size_t n)
+{
+    struct pairs *p = pairs_new(s, f, NULL, span);
+    struct booster_chunk c;
+    struct error err;
+    size_t k = 0;
+
+    assert_int_equal(pairs_count(p), n);
+    for (int pass = 0; pass < 2; pass++, pairs_again(p))
+        for (k = 0;; k += c.n_rows) {
+            assert_int_equal(pairs_next(p, &c, NULL, &err), OK);
+            if (c.n_rows == 0)
+                break;
+            for (size_t i = 0; i < c.n_rows; i++) {
+                assert_true(k + i < n);
+                assert_memory_equal(c.rows + i * 5, want[k + i].row, sizeof(want->row));
+                assert_true(c.labels[i] == want[k + i].label);
+            }
+        }
+    pairs_free(p);
+}
+
+static void pairs_are_those_of_a_join_by_brute_force(void **state)
+{
+    uint64_t seed = 20260107;
+    struct record r[ROWS];
+    struct wanted *want = malloc(ROWS * 6 * sizeof(*want));
+    size_t all = 0;
+
+    (void)state;
+    printf("seed %llu\n", (unsigned long long)seed);
+    for (int round = 0; round < 20; round++) {
+        struct pairs_span span = {0, round % 2 ? 30 * DAY : INT64_MIN, round % 3 ? 60 * DAY : 45 * DAY, DAY, 1};
+        struct forecast *f;
+        struct series s;
+        struct rand rand;
+        struct error err;
+        size_t n;
+
+        rand_seed(&rand, seed + (uint64_t)round);
+        fill(r, ROWS, &rand);
+        series_init(&s, 1, cols, 1);
+        add_all(&s, r, ROWS, &rand);
+        assert_int_equal(forecast_new(&with_lead, cols, 1, features, 1, &f, &err), OK);
+        assert_int_equal(forecast_n_cols(f), 5);
+        n = brute_force(r, ROWS, &span, want);
+        compare(&s, f, &span, want, n);
+        all += n;
+        forecast_free(f);
+        series_done(&s);
+    }
+    assert_true(all > 5000);
+    free(want);
+}
+
+static void thinning_takes_each_row_once_at_other_times_for_other_keys(void **state)
+{
+    struct record r[ROWS];
+    struct forecast *f;
+    struct series s;
+    struct rand rand;
+    struct error err;
+    size_t sum = 0, whole, least = SIZE_MAX;
+
+    (void)state;
+    rand_seed(&rand, 5);
+    fill(r, ROWS, &rand);
+    series_init(&s, 1, cols, 1);
+    add_all(&s, r, ROWS, &rand);
+    assert_int_equal(forecast_new(&with_lead, cols, 1, features, 1, &f, &err), OK);
+    for (int64_t shift = 0; shift < 4; shift++) { /* an end one day later is another phase */
+        struct pairs_span span = {0, INT64_MIN, (70 + shift) * DAY, DAY, 4};
+        struct pairs *p = pairs_new(&s, f, NULL, &span);
+        size_t n = pairs_count(p);
+
+        sum += n;
+        least = n < least ? n : least;
+        pairs_free(p);
+    }
+    {
+        struct pairs_span span = {0, INT64_MIN, 70 * DAY, DAY, 1};
+        struct pairs *p = pairs_new(&s, f, NULL, &span);
+
+        whole = pairs_count(p);
+        pairs_free(p);
+    }
+    assert_int_equal(sum, whole);
+    assert_true(least > whole / 8);
+    forecast_free(f);
+    series_done(&s);
+}
+
+static void steps_in_a_zone_are_its_days(void **state)
+{
+    struct forecast_def d = {.value = "v", .horizon = 3, .every_ms = DAY, .zone = "Europe/London", .scale = "", .min = (double)NAN};
+    int64_t saturday = 1711756800000, times[3]; /* 2024-03-30T00:00 in London, whose Sunday has 23 hours */
+    struct forecast *f;
+    struct error err;
+
+    (void)state;
+    assert_int_equal(forecast_new(&d, NULL, 0, features, 1, &f, &err), OK);
+    forecast_times(f, saturday, times);
+    assert_true(times[0] == saturday + DAY && times[1] == saturday + DAY + DAY / 24 * 23 && times[2] == times[1] + DAY);
+    forecast_times(f, saturday + 1, times); /* no beginning of a day: as the clock goes */
+    assert_true(times[0] == saturday + 1 + DAY && times[2] == saturday + 1 + 3 * DAY);
+    forecast_free(f);
+}
+
+static void a_wrong_expression_is_named(void **state)
+{
+    struct forecast_known wrong[] = {{"dow", "weekday(target_time)"}, {"nothing", "nowhere + 1"}};
+    struct forecast_def d = with_lead;
+    struct forecast *f;
+    struct error err;
+
+    (void)state;
+    d.known = wrong;
+    assert_int_equal(forecast_new(&d, cols, 1, features, 1, &f, &err), ERR_FATAL);
+    assert_non_null(strstr(err.text, "nothing: "));
+    d.known = known;
+    d.scale = "step";
+    assert_int_equal(forecast_new(&d, cols, 1, features, 1, &f, &err), ERR_FATAL);
+    assert_non_null(strstr(err.text, "scale: "));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pairs_are_those_of_a_join_by_brute_force),
+        cmocka_unit_test(thinning_takes_each_row_once_at_other_times_for_other_keys),
+        cmocka_unit_test(steps_in_a_zone_are_its_days),
+        cmocka_unit_test(a_wrong_expression_is_named),
+    };
+
+    return cmocka_run_group_tests_name("series", tests, NULL, NULL);
+}
