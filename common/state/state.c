@@ -224,7 +224,7 @@ static enum status set_size(struct state *s, struct entry *e, size_t n_bytes, st
     return OK;
 }
 
-enum status state_resize(struct state *s, struct entry *e, size_t n_bytes, struct error *err)
+static enum status set_size_zeroed(struct state *s, struct entry *e, size_t n_bytes, struct error *err)
 {
     size_t had = e->n_bytes;
 
@@ -271,13 +271,31 @@ static bool chunk_is_dirty(struct entry *e, size_t chunk)
     return *dirty_word(e, chunk) >> (chunk % 64) & 1;
 }
 
+/* Up to the last one that was ever changed. */
+static uint32_t written_chunks(const struct entry *e)
+{
+    return e->n_chunks ? e->n_chunks : 1;
+}
+
+enum status state_resize(struct state *s, struct entry *e, size_t n_bytes, struct error *err)
+{
+    if (set_size_zeroed(s, e, n_bytes, err) != OK)
+        return ERR_FATAL;
+    if (e->n_chunks > chunks_of(e))
+        e->n_chunks = chunks_of(e);
+    return OK;
+}
+
 void state_dirty(struct state *s, struct entry *e, size_t offset, size_t n, int64_t commit)
 {
-    size_t first = offset / STATE_CHUNK_BYTES;
-    size_t last = (offset + (n ? n - 1 : 0)) / STATE_CHUNK_BYTES;
+    size_t first = offset / STATE_CHUNK_BYTES, last = (offset + (n ? n - 1 : 0)) / STATE_CHUNK_BYTES;
 
     if (last >= 64)
         widen(s, e, last);
+    if (last >= written_chunks(e)) { /* those between were never written */
+        first = first < written_chunks(e) ? first : written_chunks(e);
+        e->n_chunks = (uint32_t)last + 1;
+    }
     for (size_t c = first; c <= last; c++)
         *dirty_word(e, c) |= (uint64_t)1 << (c % 64);
     if (e->is_dirty)
@@ -323,7 +341,7 @@ bool state_next_chunk(struct state *s, struct state_chunk *ret_chunk)
 {
     while (s->dirty_first) {
         struct entry *e = s->dirty_first;
-        uint32_t n = chunks_of(e);
+        uint32_t n = written_chunks(e);
 
         for (uint32_t c = s->chunk_next; c < n; c++) {
             size_t from = c * STATE_CHUNK_BYTES;
@@ -375,8 +393,8 @@ static enum status make_room(struct state *s, struct entry *e, uint32_t index, u
     size_t end = index * STATE_CHUNK_BYTES + n, most = n_chunks * STATE_CHUNK_BYTES;
 
     if (e->n_bytes < end || (index + 1 == n_chunks && n_chunks == e->n_chunks))
-        return state_resize(s, e, end, err);
-    return index == 0 && e->n_bytes > most ? state_resize(s, e, most, err) : OK;
+        return set_size_zeroed(s, e, end, err);
+    return index == 0 && e->n_bytes > most ? set_size_zeroed(s, e, most, err) : OK;
 }
 
 enum status state_restore(struct state *s, struct entry *e, int64_t index, int64_t n_chunks, struct view chunk,
@@ -408,7 +426,6 @@ static enum status all_came(struct entry *e, struct error *err)
     if (chunks_of(e) != e->n_chunks)
         return err_set(err, ERR_FATAL, "a key of %u chunks has %zu bytes", e->n_chunks, e->n_bytes);
     clear_chunks(e);
-    e->n_chunks = 0;
     return OK;
 }
 

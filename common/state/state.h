@@ -4,7 +4,8 @@
  * written to the changelog, and how much memory that takes. Knows no Kafka and no features.
  *
  * Shape    a value is flat memory that its owner lays out (little-endian, no pointers), so it is written and
- *          restored as it is, in chunks of at most STATE_CHUNK_BYTES of which only changed ones are dirty.
+ *          restored as it is, in chunks of at most STATE_CHUNK_BYTES of which only changed ones are dirty. Chunks behind the last one that
+ *          was ever changed are its owner's reserve: they are not written, and a restored value ends before them.
  * Order    dirty keys form a queue, oldest first dirty first. `since` is the caller's commit number at
  *          the moment a key became dirty: the oldest one says how far back inputs must be re-read.
  * Hash     SipHash with a random key: keys that collide cannot be prepared. No order of iteration is promised.
@@ -35,7 +36,7 @@ struct entry {
     } dirty;
     int64_t since;
     struct entry *dirty_next;
-    uint32_t n_chunks; /* as a restore was told; 0: one */
+    uint32_t n_chunks; /* up to the last that was ever dirty, or as a restore was told; 0: one */
     bool is_dirty, is_written;
 };
 
@@ -63,7 +64,7 @@ void state_dirty(struct state *s, struct entry *e, size_t offset, size_t n, int6
 struct state_chunk {
     struct entry *entry;
     uint32_t index;    /* of this chunk */
-    uint32_t n_chunks; /* of the value now */
+    uint32_t n_chunks; /* of the value now, without a reserve */
     struct view bytes;
     bool more; /* of this key: they belong into the same commit, or a restore would mix two moments */
 };

@@ -101,6 +101,44 @@ static void written_chunks_restore_the_same_bytes(void **state)
     state_free(copy);
 }
 
+/* What is resized, and changed from there on; what a restore makes of it. Room that nobody has used yet is not written, and nobody waits for it. */
+static void a_value_that_grew_by_more_than_it_uses_is_restored_without_that(void **state)
+{
+    static const struct {
+        size_t size, changed, restored;
+    } steps[] = {
+        {STATE_CHUNK_BYTES + 8, 0, STATE_CHUNK_BYTES},
+        {9 * STATE_CHUNK_BYTES, 5 * STATE_CHUNK_BYTES, 6 * STATE_CHUNK_BYTES},
+        {9 * STATE_CHUNK_BYTES, 0, 6 * STATE_CHUNK_BYTES},
+        {8, 0, 8},
+        {100 * STATE_CHUNK_BYTES, 70 * STATE_CHUNK_BYTES, 71 * STATE_CHUNK_BYTES},
+    };
+    struct state *s = state_new((size_t)1 << 30);
+    struct state_chunk c, log[128] = {0}; /* all that was written; the bytes do not matter */
+    struct error err;
+    struct entry *e = state_get(s, view_str("k"), &err);
+    static uint8_t bytes[STATE_CHUNK_BYTES];
+    size_t n = 0;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        struct state *copy = state_new((size_t)1 << 30);
+
+        assert_int_equal(state_resize(s, e, steps[i].size, &err), OK);
+        state_dirty(s, e, steps[i].changed, 1, (int64_t)i);
+        for (; state_next_chunk(s, &c); n++)
+            log[n] = c;
+        for (size_t k = 0; k < n; k++)
+            assert_int_equal(state_restore(copy, state_get(copy, view_str("k"), &err), log[k].index, log[k].n_chunks,
+                                           view_of(bytes, log[k].bytes.n), 1, &err), OK);
+        if (state_restored(copy, NULL, NULL, &err) != OK)
+            fail_msg("step %zu: %s", i, err.text);
+        assert_int_equal(state_find(copy, view_str("k"))->n_bytes, steps[i].restored);
+        state_free(copy);
+    }
+    state_free(s);
+}
+
 static enum status put(struct state *s, int64_t index, int64_t n_chunks, size_t n, struct error *err)
 {
     static uint8_t bytes[STATE_CHUNK_BYTES + 1];
@@ -199,6 +237,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(entries_come_in_the_order_of_their_keys),
         cmocka_unit_test(written_chunks_restore_the_same_bytes),
+        cmocka_unit_test(a_value_that_grew_by_more_than_it_uses_is_restored_without_that),
         cmocka_unit_test(chunks_that_are_missing_or_cannot_be_are_refused),
         cmocka_unit_test(over_the_limit_is_said_with_numbers),
     };
