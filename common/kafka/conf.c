@@ -164,6 +164,7 @@ void conf_stage(struct conf *c, enum conf_kind kind, const struct memory *memory
     };
     static const struct setting producer[] = {
         {"linger.ms", "20"}, /* a commit flushes, and before it nobody sees them; at 1 each record woke the sending thread */
+        {"retry.backoff.ms", "10"}, /* doubled each time: while the former transaction is being ended, the next one's requests are asked again */
         {"queue.buffering.max.messages", "500000"},
         {"compression.codec", "lz4"},
     };

@@ -115,14 +115,15 @@ void producer_poll(struct producer *p)
         (void)rd_kafka_poll(p->client, 0);
 }
 
+/* Nothing wakes a flush but a report, and what arrives well has none: a long one looks each 10 ms, so it begins with short ones. */
 bool producer_settle(struct producer *p)
 {
     int64_t deadline = clock_mono_ms() + PRODUCER_CALL_MS;
 
-    while (p->refused == RD_KAFKA_RESP_ERR_NO_ERROR && rd_kafka_outq_len(p->client) > 0) {
+    for (int ms = 1; p->refused == RD_KAFKA_RESP_ERR_NO_ERROR && rd_kafka_outq_len(p->client) > 0; ms = ms < 32 ? 2 * ms : ms) {
         if (clock_mono_ms() >= deadline)
             return false;
-        (void)rd_kafka_flush(p->client, 50);
+        (void)rd_kafka_flush(p->client, ms);
     }
     return true;
 }

@@ -20,8 +20,8 @@ static const char *const outcomes[] = {"taken", "put", "dead_letter", "repeat", 
 static const char *const reasons[] = {"framing", "schema",    "decode",  "range", "time",
                                       "late",    "partition", "refused", "other"};
 static const char *const commits[] = {"committed", "aborted", "unknown"};
-static const int64_t commit_us[] = {500,    1000,   2500,   5000,    10000,   25000,   50000,
-                                    100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000};
+static const int64_t commit_us[] = {500,    1000,   2500,   5000,   10000,  15000,   20000,   25000,   35000,   50000,
+                                    75000,  100000, 125000, 150000, 250000, 500000,  1000000, 2500000, 5000000, 10000000};
 static const int64_t batch_records[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000};
 
 _Static_assert(ARRAY_LEN(outcomes) == OUTCOMES_N, "a name for each outcome");

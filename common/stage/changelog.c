@@ -148,14 +148,14 @@ static void put_about(const struct stage *s, const struct task *t, const struct 
     snprintf(about + n, ABOUT_CHARS - (size_t)n, "}");
 }
 
-/* The more is dirty the more goes with a commit: what waits to be written stays some seconds' worth of changes. */
+/* The more is dirty the more goes with a commit: what waits to be written stays some seconds' worth of changes. The loop waits for all
+ * of it, so the tasks share what is the most. */
 static size_t budget_of(const struct stage *s, const struct task *t)
 {
-    size_t share = state_dirty_bytes(t->state) / CHANGELOG_COMMITS;
+    size_t share = state_dirty_bytes(t->state) / CHANGELOG_COMMITS, most = (s->changelog_bytes_max + s->n_tasks - 1) / s->n_tasks;
 
-    if (share > s->changelog_bytes_max)
-        share = s->changelog_bytes_max;
-    return share > s->changelog_bytes ? share : s->changelog_bytes;
+    share = share > s->changelog_bytes ? share : s->changelog_bytes;
+    return share < most ? share : most;
 }
 
 enum status changelog_write(struct stage *s, struct task *t, struct error *err)

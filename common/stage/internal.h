@@ -29,8 +29,8 @@
 #define IDLE_AFTER_MS 250
 #define TAKE_MAX 2000
 #define CHECK_MAX (2 * INPUTS_MAX + 2)
-#define CHANGELOG_BYTES ((size_t)256 * 1024)
-#define CHANGELOG_BYTES_MAX ((size_t)1024 * 1024)
+#define CHANGELOG_BYTES ((size_t)256 * 1024)          /* of a task */
+#define CHANGELOG_BYTES_MAX ((size_t)4 * 1024 * 1024) /* of all tasks of a process: they go with one commit */
 #define CHANGELOG_COMMITS 32 /* in which what is dirty is to be written */
 #define STATE_LAYOUT 1 /* of the bytes of a key's state: one more whenever a worker lays them out otherwise */
 
@@ -189,7 +189,7 @@ struct stage {
     bool finite;  /* files, or a replay: ends at the inputs' end, keeps nothing */
     bool stateful; /* has a changelog */
     bool by_key;   /* its state is by the records' keys */
-    size_t changelog_bytes, changelog_bytes_max; /* of keys that a commit writes, as there are few or many; the rest waits for the next */
+    size_t changelog_bytes, changelog_bytes_max; /* of keys that a commit writes: for a task; for all of them; the rest waits for the next */
     int n_tasks_all; /* partitions of the inputs */
     int64_t ahead_ms; /* how far before its arrival no event time of this pipeline can lie: the largest `time.ahead` */
     struct input inputs[INPUTS_MAX];

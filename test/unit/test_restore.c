@@ -387,9 +387,49 @@ static void a_restore_at_any_commit_puts_out_what_would_have_come(void **state)
     free(w);
 }
 
+/* However many tasks a process has, the loop waits for one commit. */
+static void all_tasks_of_a_process_share_what_a_commit_writes(void **state)
+{
+    enum { TASKS = 8, DIRTY = 1000, VALUE = 100 };
+    struct world *w = xcalloc(1, sizeof(*w));
+    struct stage *s = load();
+    size_t n_bytes = 0, n_keys = 0;
+    struct error err;
+
+    (void)state;
+    w->log.ops = &ops;
+    w->s = s;
+    s->log = &w->log;
+    s->changelog_bytes_max = 2 * s->changelog_bytes;
+    s->tasks = xcalloc(TASKS, sizeof(*s->tasks));
+    for (s->n_tasks = 0; s->n_tasks < TASKS; s->n_tasks++) {
+        struct task *t = s->tasks[s->n_tasks] = task_new(s, (int)s->n_tasks);
+
+        task_moment(t, 0, s->n_inputs);
+        for (int k = 0; k < DIRTY; k++) {
+            struct entry *e = state_get(t->state, view_str(arena_printf(&s->scratch, "k%d", k)), &err);
+
+            assert_int_equal(state_resize(t->state, e, VALUE, &err), OK);
+            state_dirty(t->state, e, 0, VALUE, 0);
+        }
+    }
+    for (size_t i = 0; i < TASKS; i++)
+        assert_int_equal(changelog_write(s, s->tasks[i], &err), OK);
+    for (size_t i = 0; i < w->changes.n; i++) {
+        n_keys += w->changes.all[i].key.n > 4;
+        n_bytes += w->changes.all[i].key.n > 4 ? VALUE : 0;
+    }
+    assert_true(n_keys >= TASKS); /* each its part */
+    assert_in_range(n_bytes, s->changelog_bytes_max / 2, s->changelog_bytes_max);
+    puts_done(&w->changes);
+    stage_end(s);
+    free(w);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_restore_at_any_commit_puts_out_what_would_have_come)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_restore_at_any_commit_puts_out_what_would_have_come),
+                                       cmocka_unit_test(all_tasks_of_a_process_share_what_a_commit_writes)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
