@@ -342,14 +342,12 @@ static enum status probe(struct stage *s, struct task_input *ti, struct pending 
         p->at = p->event_ms > before ? p->event_ms : before;
         return OK;
     }
-    if (read_word(cols, &p->origin, &word, err) != OK)
-        return ERR_RECORD;
-    if (in->marked) {
-        if (judge_word(s, ti, &p->rec, &word, err) != OK)
-            return err->status;
-        if (word.epoch > ti->merge.epoch)
-            merge_epoch(&ti->merge, word.epoch);
+    if (read_word(cols, &p->origin, &word, err) != OK || (in->marked && judge_word(s, ti, &p->rec, &word, err) != OK)) {
+        p->origin.channel = -1; /* or the channel's true writer would be taken to repeat it */
+        return err->status;
     }
+    if (in->marked && word.epoch > ti->merge.epoch)
+        merge_epoch(&ti->merge, word.epoch);
     p->at = word.at;
     p->task = s->worker->stateless_order ? 0 : word.task; /* there: one channel, the partition's own order */
     if (in->marked && is_behind(ti, &word, /* record= */ true, &said)) { /* in its place all the same: it may be a repeat, which is dropped there */
