@@ -221,7 +221,7 @@ static enum status not_ours(struct error *err, const char *what, const char *bro
                    what, brokers, why);
 }
 
-bool conf_is_old_news(rd_kafka_resp_err_t code)
+static bool is_old_news(rd_kafka_resp_err_t code)
 {
     return code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
            code == RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH || code == RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH;
@@ -259,7 +259,7 @@ enum status conf_explain(struct error *err, rd_kafka_resp_err_t code, const char
         return err_set(err, ERR_FATAL, "%s: Kafka at %s does not allow it: this principal lacks an ACL of the cluster", what,
                        brokers);
     default:
-        return err_set(err, conf_is_old_news(code) ? ERR_RETRY : ERR_FATAL, "%s: %s (Kafka at %s)", what,
+        return err_set(err, is_old_news(code) ? ERR_RETRY : ERR_FATAL, "%s: %s (Kafka at %s)", what,
                        rd_kafka_err2str(code), brokers);
     }
 }
@@ -295,6 +295,15 @@ enum status conf_partitions(rd_kafka_t *client, const char *brokers, const char 
     }
     *ret_n = n;
     return OK;
+}
+
+bool conf_again(rd_kafka_t *client, const char *brokers, const char *topic, rd_kafka_resp_err_t code, int64_t deadline_ms)
+{
+    struct error ignored;
+    int known;
+
+    return is_old_news(code) && clock_mono_ms() < deadline_ms &&
+           conf_partitions(client, brokers, topic, START_TIMEOUT_MS, &known, &ignored) == OK;
 }
 
 static enum status take_ends(rd_kafka_event_t *event, const int *partitions, size_t n, int64_t *ret_ends,
@@ -333,7 +342,6 @@ enum status conf_ends(rd_kafka_t *client, const char *brokers, const char *topic
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
     int64_t deadline = clock_mono_ms() + START_TIMEOUT_MS;
     char what[300];
-    int known;
 
     do {
         AUTO(tplist) list = rd_kafka_topic_partition_list_new((int)n);
@@ -349,8 +357,7 @@ enum status conf_ends(rd_kafka_t *client, const char *brokers, const char *topic
         event = rd_kafka_queue_poll(queue, START_TIMEOUT_MS + 1000);
         if (event != NULL && take_ends(event, partitions, n, ret_ends, &code) == OK)
             return OK;
-    } while (conf_is_old_news(code) && clock_mono_ms() < deadline &&
-             conf_partitions(client, brokers, topic, START_TIMEOUT_MS, &known, err) == OK);
+    } while (conf_again(client, brokers, topic, code, deadline));
     snprintf(what, sizeof(what), "the end of topic %s", topic);
     return conf_explain(err, code, brokers, what);
 }

@@ -72,14 +72,16 @@ enum status conf_asker(const char *brokers, const struct pipeline *p, rd_kafka_t
 /* "Connect to ipv4#127.0.0.1:1 failed: Connection refused": why a connection of this process, or adding a
  * topic to a transaction, failed last. */
 void conf_why(char ret_text[CONF_WHY_CHARS]);
-/* The client asked one that leads a partition no more, or not yet, as after a broker's restart: it has to hear who does. */
-bool conf_is_old_news(rd_kafka_resp_err_t code);
 /* "no Kafka answers at ...", "not allowed ...": a librdkafka error code as a sentence that says what to do. */
 enum status conf_explain(struct error *err, rd_kafka_resp_err_t code, const char *brokers, const char *what);
 
 /* Partitions of a topic; *ret_n = 0: there is none of that name. */
 enum status conf_partitions(rd_kafka_t *client, const char *brokers, const char *topic, int timeout_ms, int *ret_n,
                             struct error *err);
+
+/* Whether to ask again what gave `code`: the client asked one that leads a partition no more, or not yet, as after a broker's restart,
+ * and has heard now who does. False from deadline_ms (monotonic) on. */
+bool conf_again(rd_kafka_t *client, const char *brokers, const char *topic, rd_kafka_resp_err_t code, int64_t deadline_ms);
 
 /* High watermarks (read uncommitted) of n partitions: the end of everything written, open transactions included. */
 enum status conf_ends(rd_kafka_t *client, const char *brokers, const char *topic, const int *partitions, size_t n,

@@ -125,14 +125,13 @@ enum status reader_partitions(struct reader *r, const char *topic, int *ret_n, s
 enum status reader_bounds(struct reader *r, const char *topic, int partition, int64_t *ret_low, int64_t *ret_high,
                           struct error *err)
 {
-    const int64_t until_ms = clock_mono_ms() + ANSWER_MS;
+    int64_t deadline = clock_mono_ms() + START_TIMEOUT_MS;
     rd_kafka_resp_err_t code;
     char what[300];
 
-    /* A topic that was made a moment ago has no leader for some milliseconds; each try asks the broker, and waits for it. */
     do
-        code = rd_kafka_query_watermark_offsets(r->client, topic, partition, ret_low, ret_high, ANSWER_MS);
-    while (clock_mono_ms() < until_ms && conf_is_old_news(code));
+        code = rd_kafka_query_watermark_offsets(r->client, topic, partition, ret_low, ret_high, START_TIMEOUT_MS);
+    while (conf_again(r->client, r->brokers, topic, code, deadline));
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return OK;
     snprintf(what, sizeof(what), "the bounds of %s/%d", topic, partition);
@@ -143,14 +142,17 @@ enum status reader_at_time(struct reader *r, const char *topic, int partition, i
                            struct error *err)
 {
     AUTO(tplist) list = rd_kafka_topic_partition_list_new(1);
+    int64_t low, deadline = clock_mono_ms() + START_TIMEOUT_MS;
     rd_kafka_resp_err_t code;
-    int64_t low;
     char what[300];
 
-    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = arrival_ms;
-    code = rd_kafka_offsets_for_times(r->client, list, ANSWER_MS);
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
-        code = list->elems[0].err;
+    rd_kafka_topic_partition_list_add(list, topic, partition);
+    do {
+        list->elems[0].offset = arrival_ms;
+        code = rd_kafka_offsets_for_times(r->client, list, START_TIMEOUT_MS);
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+            code = list->elems[0].err;
+    } while (conf_again(r->client, r->brokers, topic, code, deadline));
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         snprintf(what, sizeof(what), "look for a time in %s/%d", topic, partition);
         return conf_explain(err, code, r->brokers, what);

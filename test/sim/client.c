@@ -230,6 +230,7 @@ static rd_kafka_resp_err_t faulty(rd_kafka_t *rk, enum fault fault, int how, str
         step_wait(deadline_us - sim.now_us);
         return RD_KAFKA_RESP_ERR__TIMED_OUT;
     case FAULT_RETRIABLE:
+        rk->is_behind = r->of_leader && how % 2;
         step_wait(100000);
         return answer(r, deadline_us);
     default:

@@ -64,6 +64,8 @@ struct rd_kafka_s {
     size_t n_ops;
     rd_kafka_resp_err_t fatal; /* NO_ERROR: not */
     int64_t tick_us;
+    bool is_behind;    /* it asks one that leads no more, until it hears metadata */
+    int n_asked_behind;
     /* producer */
     enum txn_phase phase;
     int pid, epoch;

@@ -5,6 +5,8 @@
 #include "base/arena.h"
 #include "test/sim/client.h"
 
+#define ASKED_BEHIND_MAX 20
+
 static rd_kafka_resp_err_t handle_nothing(struct broker *b, struct request *r)
 {
     (void)b, (void)r;
@@ -18,6 +20,19 @@ static rd_kafka_resp_err_t ask(rd_kafka_t *rk, enum step step, int timeout_ms)
     return client_rpc(rk, step, &r, timeout_ms);
 }
 
+/* Of a partition's leader, as the client knows it. */
+static rd_kafka_resp_err_t ask_leader(rd_kafka_t *rk, enum step step, int timeout_ms)
+{
+    struct request r = {.handle = handle_nothing, .question = true, .of_leader = true};
+    rd_kafka_resp_err_t code = client_rpc(rk, step, &r, timeout_ms);
+
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR || !rk->is_behind)
+        return code;
+    if (++rk->n_asked_behind > ASKED_BEHIND_MAX)
+        fail("%d times the same was asked of one that leads no more", rk->n_asked_behind);
+    return RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+}
+
 rd_kafka_resp_err_t rd_kafka_metadata(rd_kafka_t *rk, int all, rd_kafka_topic_t *only, const struct rd_kafka_metadata **ret,
                                       int timeout_ms)
 {
@@ -27,6 +42,8 @@ rd_kafka_resp_err_t rd_kafka_metadata(rd_kafka_t *rk, int all, rd_kafka_topic_t 
     (void)all;
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         return code;
+    rk->is_behind = false;
+    rk->n_asked_behind = 0;
     m = xcalloc(1, sizeof(*m) + sizeof(*m->topics));
     m->topics = (struct rd_kafka_metadata_topic *)(m + 1);
     if (only) {
@@ -53,7 +70,7 @@ rd_kafka_resp_err_t rd_kafka_query_watermark_offsets(rd_kafka_t *rk, const char 
                                                      int64_t *high, int timeout_ms)
 {
     int t = broker_topic(sim.broker, topic);
-    rd_kafka_resp_err_t code = ask(rk, STEP_ASK, timeout_ms);
+    rd_kafka_resp_err_t code = ask_leader(rk, STEP_ASK, timeout_ms);
     const struct partition *p = &sim.broker->topics[t].partitions[partition];
 
     *low = 0;
@@ -75,7 +92,7 @@ rd_kafka_resp_err_t rd_kafka_get_watermark_offsets(rd_kafka_t *rk, const char *t
 rd_kafka_resp_err_t rd_kafka_offsets_for_times(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int timeout_ms)
 {
     (void)list;
-    return ask(rk, STEP_ASK, timeout_ms);
+    return ask_leader(rk, STEP_ASK, timeout_ms);
 }
 
 /* ---- admin requests: their results come as events ---- */
@@ -138,7 +155,7 @@ void rd_kafka_ListOffsets(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list,
     struct rd_kafka_op_s *e = xcalloc(1, sizeof(*e));
 
     (void)o;
-    e->code = ask(rk, STEP_ENDS, 10000);
+    e->code = ask_leader(rk, STEP_ENDS, 10000);
     e->ends = rd_kafka_topic_partition_list_new(list->cnt);
     for (int i = 0; i < list->cnt; i++) {
         int t = broker_topic(sim.broker, list->elems[i].topic);

@@ -144,6 +144,7 @@ struct request {
     rd_kafka_resp_err_t (*handle)(struct broker *b, struct request *r);
     int pid, epoch, topic, partition, group, member_id, generation;
     bool commit, question; /* a question changes nothing: none is on its way for long */
+    bool of_leader;        /* of a partition; `retriable` then: who is asked leads it no more */
     int64_t spread_us, timeout_us;
     int32_t seq;
     const char *id; /* transactional id, or the member's instance */
