@@ -224,7 +224,7 @@ static void distinct_add(struct past *p, const struct part_def *def, const struc
 
 static void distinct_merge(struct past *p, const struct part_def *def, const struct past *from, const struct part_def *base)
 {
-    const struct part_counts *f = part_of(from, base);
+    const struct part_counts was = *(const struct part_counts *)part_of(from, base), *f = &was; /* which may move, where it is p's */
     struct part_counts *c = part_of(p, def);
 
     if (f->is_sketch && !c->is_sketch)
@@ -351,7 +351,7 @@ static void buckets_add(struct past *p, const struct part_def *def, const struct
 
 static void buckets_merge(struct past *p, const struct part_def *def, const struct past *from, const struct part_def *base)
 {
-    const struct part_buckets *f = part_of(from, base);
+    const struct part_buckets was = *(const struct part_buckets *)part_of(from, base), *f = &was; /* which may move, where it is p's */
 
     for (uint32_t i = 0; f->run && i < f->n; i++) {
         const struct bucket *b = (struct bucket *)past_at(from, f->run) + i;
@@ -443,6 +443,6 @@ static bool buckets_check(const struct past *p, const struct part_def *def, stru
 const struct part_kind PART_COUNTS = {.name = "counts", .bytes = sizeof(struct part_counts), VALUES,
                                       .add = counts_add, .evict = counts_evict, .give_run = counts_give_run, .check = counts_check};
 const struct part_kind PART_DISTINCT = {.name = "distinct", .bytes = sizeof(struct part_counts), VALUES,
-                                        .add = distinct_add, .merge = distinct_merge, .check = distinct_check};
+                                        .add = distinct_add, .give_run = counts_give_run, .merge = distinct_merge, .check = distinct_check};
 const struct part_kind PART_BUCKETS = {.name = "buckets", .bytes = sizeof(struct part_buckets), .item_bytes = sizeof(struct bucket), .item = "bucket in use",
                                        .add = buckets_add, .evict = buckets_evict, .give_run = buckets_give_run, .merge = buckets_merge, .check = buckets_check};

@@ -10,6 +10,7 @@
  * Joins    the fields, as they are, of the last event up to t-delay of another input: text is text.
  * Exact    values are rounded once to the column's declared scale (default 6 decimals) and summed as 128-bit
  *          integers: no order of arrival shows in any bit. Rows out of order are inserted in place.
+ * Replaced where an input's rows take each other's place, features are of the rows as they are now. docs/adr/0010.
  * Null     a null or absent value is not counted, summed or averaged; mean of nothing is null; an operation on
  *          null is null; division by zero is null.
  * Wide     words and ngrams give k columns, <name>_0 to <name>_<k-1>: a family, as windows are.
@@ -33,6 +34,7 @@ struct feature_input {
     const char *name; /* the topic's name in the wiring */
     const struct feature_col *cols;
     size_t n_cols;
+    int64_t replaces_ms; /* a row takes the place of the one of its key and time, which may be this far behind; 0: each is a row of its own */
 };
 
 struct feature_def {
@@ -84,6 +86,25 @@ bool features_has_state(const struct features *f);
 enum status features_apply(const struct features *f, struct state *s, size_t input, struct batch *in,
                            const struct view *keys, const int64_t *event_ms, const char **bad, int64_t at,
                            int64_t lateness_ms, int64_t commit, struct error *err);
+
+/* Whether the emitting input's rows take each other's place, and features rest on more than the row itself: features_again goes before
+ * features_apply then. */
+bool features_has_again(const struct features *f);
+
+/* Rows made of a batch's, in the order in which they come out. */
+struct features_rows {
+    struct batch cols;  /* of the emitting input */
+    uint32_t *parent;   /* per row: the batch's */
+    struct view *keys;
+    int64_t *event_ms;
+    const char **bad;   /* none is */
+};
+
+/* Each good row of the batch, and behind it those later ones of its key that are out already and rest on it, as they were; with the field
+ * `revision`, where there is one, as how often it came out before. Those that cannot be taken get bad[r]. The other arguments are those of
+ * features_apply, which then goes over what comes of it, all of which lives in the batch's arena. */
+enum status features_again(const struct features *f, struct state *s, struct batch *in, const struct view *keys, const int64_t *event_ms,
+                           const char **bad, int64_t at, int64_t lateness_ms, int64_t commit, struct features_rows *ret, struct error *err);
 
 /* Whether features_apply may go on with a key's value that comes from outside (a changelog); ERR_FATAL says what cannot be. */
 enum status features_check(const struct features *f, struct view value, struct error *err);

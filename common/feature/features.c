@@ -132,6 +132,7 @@ struct features *features_begin(const struct feature_input *inputs, size_t n, si
     struct features *f = xcalloc(1, sizeof(*f));
 
     f->emit = emit;
+    f->kept = f->revision = -1;
     f->inputs = arena_copy(&f->arena, inputs, n * sizeof(*inputs));
     f->n_inputs = n;
     for (size_t i = 0; i < n; i++) {
@@ -172,9 +173,11 @@ void features_set_fingerprint(struct features *f, const char *head, const struct
     uint8_t digest[HASH_BYTES];
 
     bytes_printf(&text, "%s", head);
-
     if (zone_data(f))
         bytes_printf(&text, "zones %s\n", zone_data(f));
+    for (size_t i = 0; i < f->n_inputs; i++)
+        if (f->inputs[i].replaces_ms)
+            bytes_printf(&text, "rows of %s are replaced for %lld\n", f->inputs[i].name, (long long)f->inputs[i].replaces_ms);
     for (size_t i = 0; i < f->n_inputs; i++)
         for (size_t c = 0; c < f->inputs[i].n_cols; c++)
             if (features_needs(f, i, f->inputs[i].cols[c].name))
@@ -328,9 +331,9 @@ enum status features_new(const struct feature_input *inputs, size_t n_inputs, si
         if (st == OK)
             st = check_names(f, before, err);
     }
-    if (st != OK) {
+    if (st != OK || features_keep_rows(f, err) != OK) {
         features_free(f);
-        return st;
+        return ERR_FATAL;
     }
     plan_layout(&f->plan, &f->arena);
     list_asked(f);
@@ -379,7 +382,7 @@ bool features_needs(const struct features *f, size_t input, const char *col)
         for (size_t v = 0; r->input == input && v < r->n_values; v++)
             if (expr_needs(r->values[v].expr, col))
                 return true;
-        for (size_t k = 0; r->input == input && k < r->n_fields; k++)
+        for (size_t k = 0; (r->input == input || (r->input == KEPT && input == f->emit)) && k < r->n_fields; k++)
             if (strcmp(r->fields[k].name, col) == 0)
                 return true;
     }

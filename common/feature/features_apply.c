@@ -197,6 +197,20 @@ static bool takes(const struct run *run, size_t ring, size_t r)
     return def->input == run->input && (def->where == NULL || (!run->where[ring].null[r] && run->where[ring].i64[r]));
 }
 
+/* The row whose place this one takes. */
+static bool remove_former(struct run *run, struct moments m, int64_t event_ms)
+{
+    bool removed = false;
+
+    for (size_t i = 0; i < run->f->plan.n_rings; i++) {
+        const struct ring_def *def = &run->f->plan.rings[i];
+
+        if (def->replaces && def->input == run->input)
+            removed |= ring_remove(&run->past, def, m, event_ms);
+    }
+    return removed;
+}
+
 static bool put_event(struct run *run, struct moments m, int64_t event_ms, size_t r)
 {
     uint32_t place = 0;
@@ -230,6 +244,7 @@ static enum status apply_row(struct run *run, int64_t event_ms, int64_t floor, s
     late = run->emits && event_ms < m.as_of;
     for (size_t i = 0; i < plan->n_rings; i++)
         moved |= ring_seek(p, &plan->rings[i], m);
+    moved |= remove_former(run, m, event_ms);
     if (run->emits && run->f->n_asked[1])
         (late ? put_late : put_values)(run, r, event_ms, /* others= */ true);
     moved |= put_event(run, m, event_ms, r);
@@ -263,7 +278,7 @@ static enum status put_expressions(const struct features *f, struct batch *in, s
     return OK;
 }
 
-static enum status begin_run(struct run *run, struct batch *in, struct error *err)
+static enum status begin_values(struct run *run, const struct batch *in, struct error *err)
 {
     const struct features *f = run->f;
 
@@ -280,6 +295,14 @@ static enum status begin_run(struct run *run, struct batch *in, struct error *er
         for (size_t k = 0; k < def->n_fields; k++)
             run->fields[i][k] = batch_col(in, def->fields[k].name);
     }
+    return OK;
+}
+
+/* The columns that are made. */
+static void begin_cols(struct run *run, struct batch *in)
+{
+    const struct features *f = run->f;
+
     for (size_t i = 0; run->emits && i < f->n_made; i++) {
         /* an input column that is a feature keeps its one place; its slot here has a name nobody asks for */
         struct col kept = {.name = f->made[i].is_input ? arena_printf(in->arena, " %zu", i) : f->made[i].col.name,
@@ -291,6 +314,17 @@ static enum status begin_run(struct run *run, struct batch *in, struct error *er
             batch_share_col(in, &kept); /* put_expressions puts it in */
     }
     run->out = run->emits ? &in->cols[in->n_cols - f->n_made] : NULL;
+}
+
+enum status features_judge(const struct features *f, size_t input, const struct batch *in, const char **bad, struct error *err)
+{
+    struct run run = {.f = f, .input = input, .in = in};
+
+    if (begin_values(&run, in, err) != OK)
+        return err->status;
+    for (size_t r = 0; r < in->n_rows; r++)
+        if (bad[r] == NULL && !row_values(&run, r, err))
+            bad[r] = arena_strdup(in->arena, err->text);
     return OK;
 }
 
@@ -351,8 +385,10 @@ enum status features_apply(const struct features *f, struct state *s, size_t inp
     struct entry *entries[GROUP];
     bool makes = has_ring(&run);
 
-    if (begin_run(&run, in, err) != OK)
+    if (begin_values(&run, in, err) != OK)
         return err->status;
+    begin_cols(&run, in);
+    lateness_ms = lateness_ms > f->replaces_ms ? lateness_ms : f->replaces_ms;
     for (size_t r = 0; r < in->n_rows && (makes || (run.emits && f->plan.n_rings)); r++) {
         struct entry *e;
 

@@ -37,6 +37,10 @@ struct features {
     size_t n_asked[2];
     struct count_asked *counts[2]; /* the first ones of asked, as they are asked when no row is late */
     size_t n_counts[2];
+    int64_t replaces_ms;  /* of the input whose is the longest; 0: no row takes another one's place */
+    int kept;             /* the ring of the emitting input's rows that may come again; -1: none */
+    int revision;         /* its column; -1: none */
+    int64_t reach_ms;     /* how far behind a row features may still rest on it */
     struct tumbling *tumbling; /* NULL: features of each row */
     char fingerprint[17];
 };
@@ -56,6 +60,10 @@ void features_set_fingerprint(struct features *f, const char *head, const struct
 enum status features_find_aggregate(struct features *f, const struct feature_def *d, struct found_aggregate *ret, struct error *err);
 /* features_apply.c: the number as which an expression's value counts. False: it is not finite, or too large to be summed exactly. */
 bool features_value(const struct value *value, const struct col *c, size_t r, double *ret);
+/* Sets bad[r] where a row cannot be taken. */
+enum status features_judge(const struct features *f, size_t input, const struct batch *in, const char **bad, struct error *err);
+/* again.c, once all is made. */
+enum status features_keep_rows(struct features *f, struct error *err);
 /* features_windows.c: a definition that is an aggregate, one column for each of its windows. */
 enum status features_add_aggregate(struct features *f, const struct feature_def *d, struct error *err);
 /* The same of a join, one column for each of its fields. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "feature/features_made.h"
+#include "feature/tumbling.h"
 
 #define LAST_MAX 1000000
 #define TILES_MAX 10000 /* of one window */
@@ -130,6 +131,20 @@ static enum status find_topic(struct features *f, const struct feature_def *d, c
     return err_set(err, ERR_FATAL, "feature '%s': %s needs a topic that the stage reads, got '%s'", d->name, what, name);
 }
 
+/* A row that stands in the place of another counts as it is now, however often it came. */
+static enum status check_replaced(const struct features *f, const struct feature_def *d, size_t input, const struct expr *e, struct error *err)
+{
+    if (f->tumbling || f->inputs[input].replaces_ms == 0)
+        return OK;
+    if (e && expr_needs(e, TUMBLING_REVISION))
+        return err_set(err, ERR_FATAL, "feature '%s': a row of '%s' takes the place of the one before it, so '%s' has no meaning: leave it out", d->name,
+                       f->inputs[input].name, TUMBLING_REVISION);
+    if (d->resolution)
+        return err_set(err, ERR_FATAL, "feature '%s': rows of '%s' take each other's place, which tiles cannot: leave \"resolution\" out", d->name,
+                       f->inputs[input].name);
+    return OK;
+}
+
 static enum status find_ring(struct features *f, const struct feature_def *d, size_t input, int *ret_ring, struct error *err)
 {
     struct expr *where = NULL;
@@ -137,9 +152,11 @@ static enum status find_ring(struct features *f, const struct feature_def *d, si
 
     if (d->where && expr_new(d->where, f->inputs[input].cols, f->inputs[input].n_cols, &where, &type, err) != OK)
         return err_wrap(err, "feature '%s': where", d->name);
-    if (where && type != COL_BOOL) {
+    if (where && type != COL_BOOL)
+        err_set(err, ERR_FATAL, "feature '%s': where needs a condition, '%s' is %s", d->name, d->where, col_type_name(type));
+    if ((where && type != COL_BOOL) || check_replaced(f, d, input, where, err) != OK) {
         expr_free(where);
-        return err_set(err, ERR_FATAL, "feature '%s': where needs a condition, '%s' is %s", d->name, d->where, col_type_name(type));
+        return err->status;
     }
     *ret_ring = plan_ring(&f->plan, input, where, d->where ? arena_strdup(&f->arena, d->where) : NULL);
     if (*ret_ring < 0)
@@ -268,7 +285,7 @@ enum status features_find_aggregate(struct features *f, const struct feature_def
     *ret = (struct found_aggregate){.aggregate = a, .ring = -1, .value = -1};
     if ((a->takes == TAKES_TOPIC ? find_topic(f, d, d->aggregate, d->of, &input, err) : find_value(f, d, a, &input, &e, &is_text, err)) != OK)
         return err->status;
-    if (find_ring(f, d, input, &ret->ring, err) != OK || check_parameter(d, a, &ret->parameter, err) != OK) {
+    if (check_replaced(f, d, input, e, err) != OK || find_ring(f, d, input, &ret->ring, err) != OK || check_parameter(d, a, &ret->parameter, err) != OK) {
         expr_free(e);
         return err->status;
     }
@@ -329,7 +346,7 @@ static enum status add_field(struct features *f, const struct feature_def *d, co
     if (col == NULL)
         return err_set(err, ERR_FATAL, "feature '%s': '%s' has no field '%s' of one value%s%s%s", d->name, from->name, name,
                        near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
-    field = plan_field(&f->plan, like->window.ring, col);
+    field = plan_field(&f->plan, like->window.ring, col, &f->arena);
     if (field < 0)
         return err_set(err, ERR_FATAL, "feature '%s': more than %d different fields of one topic", d->name, FIELDS_MAX);
     m = features_add_made(f, d->name, name, col->type);

@@ -5,19 +5,20 @@
 #include "feature/past_check.h"
 #include "wire/avro.h"
 
+/* The null bits, up to a whole word, then a word for each field. */
 struct packed {
     uint32_t n_bytes;
-    uint32_t nulls; /* a bit for each field */
-    union {
-        int64_t i64;
-        double f64;
-        struct {
-            uint32_t at, n; /* bytes from the beginning */
-        } text;
-    } words[];
+    uint8_t nulls[];
 };
 
-_Static_assert(FIELDS_MAX <= 32, "a bit for each field");
+union word {
+    int64_t i64;
+    double f64;
+    struct {
+        uint32_t at, n; /* bytes from the beginning */
+    } text;
+};
+
 _Static_assert((size_t)128 << (FIELDS_ORDERS - 1) >= FIELDS_BYTES_MAX, "the largest event has a run");
 
 static bool is_text(enum col_type type)
@@ -25,9 +26,29 @@ static bool is_text(enum col_type type)
     return type == COL_STRING || type == COL_BYTES;
 }
 
+static size_t words_at(const struct ring_def *def)
+{
+    return (sizeof(struct packed) + (def->n_fields + 7) / 8 + 7) / 8 * 8;
+}
+
+static size_t texts_at(const struct ring_def *def)
+{
+    return words_at(def) + def->n_fields * sizeof(union word);
+}
+
+static union word *word(const struct ring_def *def, const struct packed *p, size_t field)
+{
+    return (union word *)(void *)((uint8_t *)(uintptr_t)p + words_at(def)) + field;
+}
+
+static bool is_null(const struct packed *p, size_t field)
+{
+    return p->nulls[field / 8] >> (field % 8) & 1;
+}
+
 size_t fields_bytes(const struct ring_def *def, const struct col *const *cols, size_t r)
 {
-    size_t n = sizeof(struct packed) + def->n_fields * sizeof(((struct packed *)NULL)->words[0]);
+    size_t n = texts_at(def);
 
     for (size_t i = 0; i < def->n_fields; i++)
         if (is_text(cols[i]->type) && !cols[i]->null[r])
@@ -46,7 +67,7 @@ static unsigned order_of(const struct past *p, size_t n_bytes)
 
 uint32_t fields_put(struct past *p, const struct ring_def *def, const struct col *const *cols, size_t r)
 {
-    size_t n_bytes = fields_bytes(def, cols, r), at = sizeof(struct packed) + def->n_fields * sizeof(((struct packed *)NULL)->words[0]);
+    size_t n_bytes = fields_bytes(def, cols, r), at = texts_at(def);
     uint32_t place = past_take(p, order_of(p, n_bytes));
     struct packed *to = past_at(p, place);
 
@@ -58,14 +79,14 @@ uint32_t fields_put(struct past *p, const struct ring_def *def, const struct col
         const struct col *c = cols[i];
 
         if (c->null[r]) {
-            to->nulls |= UINT32_C(1) << i;
+            to->nulls[i / 8] |= (uint8_t)(1 << i % 8);
         } else if (c->type == COL_DOUBLE) {
-            to->words[i].f64 = c->f64[r];
+            word(def, to, i)->f64 = c->f64[r];
         } else if (!is_text(c->type)) {
-            to->words[i].i64 = c->i64[r];
+            word(def, to, i)->i64 = c->i64[r];
         } else {
-            to->words[i].text.at = (uint32_t)at;
-            to->words[i].text.n = (uint32_t)c->view[r].n;
+            word(def, to, i)->text.at = (uint32_t)at;
+            word(def, to, i)->text.n = (uint32_t)c->view[r].n;
             if (c->view[r].n)
                 memcpy((uint8_t *)to + at, c->view[r].data, c->view[r].n);
             at += c->view[r].n;
@@ -82,15 +103,14 @@ void fields_give(struct past *p, uint32_t place)
 bool fields_check(const struct past *p, const struct ring_def *def, uint32_t place, struct claims *c)
 {
     const struct packed *from = past_at(p, place);
-    size_t least = sizeof(*from) + def->n_fields * sizeof(from->words[0]);
 
-    if (!past_has(c, place) || from->n_bytes < least || from->n_bytes > FIELDS_BYTES_MAX ||
+    if (!past_has(c, place) || from->n_bytes < texts_at(def) || from->n_bytes > FIELDS_BYTES_MAX ||
         !past_claim(c, place, order_of(p, from->n_bytes)))
         return false;
     for (size_t i = 0; i < def->n_fields; i++) {
-        uint32_t at = from->words[i].text.at, n = from->words[i].text.n;
+        uint32_t at = word(def, from, i)->text.at, n = word(def, from, i)->text.n;
 
-        if (!is_text(def->fields[i].type) || from->nulls >> i & 1)
+        if (!is_text(def->fields[i].type) || is_null(from, i))
             continue;
         if (at > from->n_bytes || n > from->n_bytes - at)
             return false;
@@ -103,14 +123,30 @@ bool fields_check(const struct past *p, const struct ring_def *def, uint32_t pla
 void fields_get(const struct past *p, const struct ring_def *def, uint32_t place, size_t field, struct arena *arena, struct col *col, size_t r)
 {
     const struct packed *from = past_at(p, place);
+    const union word *w = word(def, from, field);
 
-    if (from->nulls >> field & 1)
+    if (is_null(from, field))
         col->null[r] = 1;
     else if (col->type == COL_DOUBLE)
-        col->f64[r] = from->words[field].f64;
+        col->f64[r] = w->f64;
     else if (!is_text(def->fields[field].type))
-        col->i64[r] = from->words[field].i64;
+        col->i64[r] = w->i64;
     else
-        col->view[r] = view_of(arena_copy(arena, (const uint8_t *)from + from->words[field].text.at, from->words[field].text.n),
-                               from->words[field].text.n);
+        col->view[r] = view_of(arena_copy(arena, (const uint8_t *)from + w->text.at, w->text.n), w->text.n);
+}
+
+int64_t fields_int(const struct past *p, const struct ring_def *def, uint32_t place, size_t field)
+{
+    const struct packed *from = past_at(p, place);
+
+    return is_null(from, field) ? 0 : word(def, from, field)->i64;
+}
+
+void fields_set(struct past *p, const struct ring_def *def, uint32_t place, size_t field, int64_t v)
+{
+    struct packed *to = past_at(p, place);
+
+    to->nulls[field / 8] &= (uint8_t)~(1 << field % 8);
+    word(def, to, field)->i64 = v;
+    past_dirty(p, place, to->n_bytes);
 }

@@ -1,8 +1,8 @@
 /* common/feature/fields.h */
 /*
- * fields: what joins keep of an event: columns with their types, packed in one run of a past.
+ * fields: what joins, and rows that come again (again.c), keep of an event: columns with their types, packed in one run of a past.
  *
- * Shape    struct packed, a word for each of the ring's fields, then the texts' bytes. The row has the run's place.
+ * Shape    null bits, a word for each of the ring's fields, then the texts' bytes. The row has the run's place.
  * Bounds   FIELDS_BYTES_MAX for all of an event: what is more is refused before it is put.
  * Owner    the past; ring_trim gives back what no cursor can come back to. fields_get copies texts into the arena.
  */
@@ -24,5 +24,9 @@ struct claims;
 bool fields_check(const struct past *p, const struct ring_def *def, uint32_t place, struct claims *c);
 /* Into row r of a column that is cleared. */
 void fields_get(const struct past *p, const struct ring_def *def, uint32_t place, size_t field, struct arena *arena, struct col *col, size_t r);
+/* An integer; 0 for null. */
+int64_t fields_int(const struct past *p, const struct ring_def *def, uint32_t place, size_t field);
+/* Another one, which is not null then. */
+void fields_set(struct past *p, const struct ring_def *def, uint32_t place, size_t field, int64_t v);
 
 #endif

@@ -81,16 +81,21 @@ int plan_part(struct plan *p, int ring, struct part_def part)
     return (int)r->n_parts++;
 }
 
-int plan_field(struct plan *p, int ring, const struct feature_col *col)
+int plan_field(struct plan *p, int ring, const struct feature_col *col, struct arena *arena)
 {
     struct ring_def *r = &p->rings[ring];
+    struct feature_col *more;
 
     for (size_t i = 0; i < r->n_fields; i++)
         if (strcmp(r->fields[i].name, col->name) == 0)
             return (int)i;
     if (r->n_fields == FIELDS_MAX)
         return -1;
-    r->fields[r->n_fields] = *col;
+    more = arena_alloc(arena, (r->n_fields + 1) * sizeof(*more));
+    if (r->n_fields)
+        memcpy(more, r->fields, r->n_fields * sizeof(*more));
+    more[r->n_fields] = *col;
+    r->fields = more;
     return (int)r->n_fields++;
 }
 

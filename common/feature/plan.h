@@ -11,6 +11,7 @@
 #define PARTS_MAX 96   /* of one ring */
 #define ORDERS_MAX 20
 #define FIELDS_MAX 32 /* that joins take from one input and condition */
+#define KEPT SIZE_MAX
 
 enum cursor_kind {
     CURSOR_TIME, /* passes events with time <= as_of - ms */
@@ -54,7 +55,8 @@ struct value {
 };
 
 struct ring_def {
-    size_t input;
+    size_t input;        /* KEPT: no input's, but what features_again keeps of the emitting one's rows */
+    bool replaces;       /* a row takes the place of the one of its time */
     struct expr *where; /* NULL: every event */
     const char *where_text;
     struct value values[VALUES_MAX];
@@ -67,7 +69,7 @@ struct ring_def {
     size_t n_parts;
     uint8_t tiled[PARTS_MAX]; /* those of tiles */
     size_t n_tiled;
-    struct feature_col fields[FIELDS_MAX]; /* that joins take: their place stands in a row behind its values (fields.h) */
+    const struct feature_col *fields; /* that joins take: their place stands in a row behind its values (fields.h) */
     size_t n_fields;
     bool keeps_all;    /* a part since ever takes in also what no window can ask for, and one of the last n may be as old as it likes */
     int64_t horizon_ms; /* the largest offset of a cursor by time */
@@ -88,7 +90,7 @@ int plan_ring(struct plan *p, size_t input, struct expr *where, const char *wher
 int plan_value(struct plan *p, int ring, struct expr *e, const char *text, double factor, bool is_text);
 int plan_cursor(struct plan *p, int ring, struct cursor_def c);
 int plan_part(struct plan *p, int ring, struct part_def part);
-int plan_field(struct plan *p, int ring, const struct feature_col *col);
+int plan_field(struct plan *p, int ring, const struct feature_col *col, struct arena *arena);
 /* Once all are there. */
 void plan_layout(struct plan *p, struct arena *arena);
 

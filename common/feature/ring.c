@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "feature/fields.h"
 #include "feature/parts.h"
 
 static int64_t minus(int64_t a, int64_t b)
@@ -26,16 +25,6 @@ static int32_t ahead(uint32_t a, uint32_t b)
 static bool is_gap(int64_t later, int64_t earlier, int64_t gap)
 {
     return (uint64_t)later - (uint64_t)earlier > (uint64_t)gap;
-}
-
-uint32_t ring_prev(const struct past *p, const struct ring_def *def, uint32_t row)
-{
-    uint32_t word = word_of(p, row), prev;
-
-    if (word > 1)
-        return row - def->row_words;
-    prev = ((const struct page *)past_at(p, row - word))->prev;
-    return prev ? prev + last_word(def) : 0;
 }
 
 static uint32_t before(const struct past *p, const struct ring_def *def, uint32_t row)
@@ -94,6 +83,14 @@ static void pass(struct past *p, const struct ring_def *def, int c)
     s->pos++;
     s->next = row = ring_next(p, def, row);
     s->ms = row ? row_of(p, row)->ms : INT64_MAX;
+}
+
+/* Back to the row before, which it has not passed then. */
+static void back(struct past *p, const struct ring_def *def, int c, uint32_t row)
+{
+    cursor_of(p, def, c)->pos--;
+    stand_at(p, def, c, row);
+    run_links(p, def, c, row, cursor_of(p, def, c)->pos, /* turned= */ true);
 }
 
 #define LEAVE_MIN 8 /* events: fewer are as soon taken out one by one */
@@ -202,55 +199,6 @@ void ring_expect(const uint8_t *value, const struct plan *plan, const struct rin
             __builtin_prefetch(value + (size_t)*(const uint32_t *)(const void *)(value + def->parts[i].at) * 8);
 }
 
-/* A free slot behind the newest row, which it then is. */
-static uint32_t new_slot(struct past *p, const struct ring_def *def)
-{
-    struct ring *r = ring_of(p, def);
-    uint32_t page;
-
-    if (r->last_row && word_of(p, r->last_row) < last_word(def))
-        return r->last_row += def->row_words;
-    page = past_take(p, 0);
-    if (page == 0)
-        return 0;
-    r = ring_of(p, def);
-    ((struct page *)past_at(p, page))->prev = r->last;
-    if (r->last) {
-        ((struct page *)past_at(p, r->last))->next = page;
-        past_dirty(p, r->last, sizeof(struct page));
-    } else {
-        r->first = page;
-    }
-    r->last = page;
-    return r->last_row = page + 1;
-}
-
-/* Puts the row in place; those of later times move by one. Its position, or its place 0. */
-static struct spot insert(struct past *p, const struct ring_def *def, int64_t ms, const double *v)
-{
-    struct spot s = {0, new_slot(p, def)};
-    struct ring *r = ring_of(p, def);
-    size_t bytes = def->row_words * 8;
-    uint32_t prev;
-    struct row *row;
-
-    if (s.row == 0)
-        return s;
-    s.pos = r->end_pos++;
-    while ((prev = ring_prev(p, def, s.row)) != 0 && row_of(p, prev)->ms > ms) {
-        memcpy(row_of(p, s.row), row_of(p, prev), bytes);
-        past_dirty(p, s.row, bytes);
-        s.row = prev;
-        s.pos--;
-    }
-    row = row_of(p, s.row);
-    row->ms = ms;
-    for (size_t i = 0; i + 1 < def->row_words; i++)
-        row->v[i] = v[i];
-    past_dirty(p, s.row, bytes);
-    return s;
-}
-
 /* An event came in at s, and the cursor stands there or beyond: has it passed it? It stands where it stood among the others. */
 static bool settle(struct past *p, const struct ring_def *def, int c, struct spot s, int64_t ms, struct moments m, const bool *passed)
 {
@@ -283,19 +231,23 @@ static void reach_back(struct past *p, const struct ring_def *def, int c, struct
 
         if (row == 0 || is_gap(until, row_of(p, row)->ms, d->ms))
             return;
-        cursor_of(p, def, c)->pos--;
-        stand_at(p, def, c, row);
-        run_links(p, def, c, row, cursor_of(p, def, c)->pos, /* turned= */ true);
+        back(p, def, c, row);
     }
 }
 
-/* A part that must see its events in order sees those since the floor again. */
-static void again(struct past *p, const struct ring_def *def, const struct part_def *d)
+/* A part sees its events again: those since its tail, or, behind what its like has as of the floor, those since then. */
+static void anew(struct past *p, const struct ring_def *def, const struct part_def *d)
 {
-    const struct part_def *base = &def->parts[d->base];
-    struct spot s = ring_spot(p, def, base->head);
+    const struct part_def *base = d->base < 0 ? NULL : &def->parts[d->base];
+    struct spot s = ring_spot(p, def, base ? base->head : d->tail);
 
-    memcpy(part_of(p, d), part_of(p, base), d->kind->bytes);
+    if (d->kind->give_run)
+        d->kind->give_run(p, d);
+    memset(part_of(p, d), 0, d->kind->bytes);
+    if (base && d->kind->merge)
+        d->kind->merge(p, d, p, base);
+    else if (base)
+        memcpy(part_of(p, d), part_of(p, base), d->kind->bytes);
     for (; s.pos != cursor_of(p, def, d->head)->pos; s.pos++) {
         double v[VALUES_MAX];
         struct event e = {row_of(p, s.row)->ms, s.pos, 0};
@@ -309,7 +261,7 @@ static void again(struct past *p, const struct ring_def *def, const struct part_
 void ring_put(struct past *p, const struct ring_def *def, struct moments m, int64_t ms, const double *v)
 {
     bool passed[CURSORS_MAX], at_end;
-    struct spot s = insert(p, def, ms, v);
+    struct spot s = ring_insert(p, def, ms, v);
     struct event e = {ms, s.pos, 0};
 
     if (s.row == 0)
@@ -328,7 +280,7 @@ void ring_put(struct past *p, const struct ring_def *def, struct moments m, int6
         if (!passed[d->head] || (d->tail >= 0 && passed[d->tail]))
             continue;
         if (d->kind->is_ordered && d->base >= 0 && ahead(cursor_of(p, def, d->head)->pos, s.pos) > 1)
-            again(p, def, d);
+            anew(p, def, d);
         else
             take(p, def, (int)i, true, &e, v);
     }
@@ -344,50 +296,66 @@ void ring_put(struct past *p, const struct ring_def *def, struct moments m, int6
     }
 }
 
-/* The fields of rows behind all cursors, whose page may stay for a while. */
-static void give_fields(struct past *p, const struct ring_def *def)
+/* The row at s goes: cursors beyond it stand one less beyond the beginning, those that stood at it before the next. */
+static void step_over(struct past *p, const struct ring_def *def, struct spot s, bool *passed)
 {
-    const struct ring *r = ring_of(p, def);
-    uint32_t n = r->end_pos - r->first_pos, row = n ? r->first + 1 : 0;
+    for (size_t i = 0; i < def->n_cursors; i++) {
+        struct cursor *c = cursor_of(p, def, (int)i);
 
-    for (size_t c = 0; c < def->n_cursors; c++)
-        if (cursor_of(p, def, (int)c)->pos - r->first_pos < n)
-            n = cursor_of(p, def, (int)c)->pos - r->first_pos;
-    for (; n > 0; n--, row = ring_next(p, def, row)) {
-        double *place = &row_of(p, row)->v[def->n_values];
+        passed[i] = ahead(c->pos, s.pos) > 0;
+        c->pos -= passed[i];
+        if (passed[i] && c->next)
+            c->next = ring_prev(p, def, c->next);
+    }
+    ring_close(p, def, s);
+    for (size_t i = 0; i < def->n_cursors; i++)
+        if (!passed[i] && cursor_of(p, def, (int)i)->pos == s.pos)
+            stand_at(p, def, (int)i, s.pos == ring_of(p, def)->end_pos ? 0 : s.row);
+}
 
-        if (*place == 0)
+/* Tails that follow a head, behind which there is one event less: the last n reach further back, a chain may be torn. */
+static void follow(struct past *p, const struct ring_def *def, struct moments m, const bool *passed)
+{
+    for (size_t i = def->n_by_time; i < def->n_cursors; i++) {
+        int c = def->order[i];
+        const struct cursor_def *d = &def->cursors[c];
+        uint32_t begin, row;
+
+        if (!passed[d->head])
             continue;
-        fields_give(p, (uint32_t)*place);
-        *place = 0;
-        past_dirty(p, row, def->row_words * 8);
+        begin = d->kind == CURSOR_GAP ? chain_begins(p, def, c, cursor_of(p, def, c)->pos, bound(&def->cursors[d->head], m))
+                                      : cursor_of(p, def, d->head)->pos - d->n;
+        while (ahead(begin, cursor_of(p, def, c)->pos) > 0)
+            pass(p, def, c);
+        while (d->kind == CURSOR_LAST && ahead(cursor_of(p, def, c)->pos, begin) > 0 && (row = before(p, def, cursor_of(p, def, c)->next)) != 0)
+            back(p, def, c, row);
     }
 }
 
-void ring_trim(struct past *p, const struct ring_def *def)
+bool ring_remove(struct past *p, const struct ring_def *def, struct moments m, int64_t ms)
 {
-    if (def->n_fields)
-        give_fields(p, def);
-    for (;;) {
-        struct ring *r = ring_of(p, def);
-        uint32_t page = r->first;
+    struct spot s = ring_find(p, def, ms);
+    struct event e = {ms, s.pos, 0};
+    bool passed[CURSORS_MAX];
+    double v[VALUES_MAX];
 
-        if (page == 0 || (page == r->last && word_of(p, r->last_row) < last_word(def)))
-            return;
-        for (size_t c = def->n_cursors; c-- > 0;) /* the slowest is the last */
-            if (ahead(cursor_of(p, def, (int)c)->pos, r->first_pos) < (int32_t)def->rows_per_page)
-                return;
-        if (page == r->last) {
-            *r = (struct ring){.first_pos = r->end_pos, .end_pos = r->end_pos};
-            past_give(p, page, 0);
-            return;
-        }
-        r->first = ((const struct page *)past_at(p, page))->next;
-        r->first_pos += def->rows_per_page;
-        ((struct page *)past_at(p, r->first))->prev = 0;
-        past_dirty(p, r->first, sizeof(struct page));
-        past_give(p, page, 0);
+    if (s.row == 0)
+        return false;
+    copy_values(p, def, s.row, v);
+    step_over(p, def, s, passed);
+    for (size_t i = 0; i < def->n_parts; i++) {
+        const struct part_def *d = &def->parts[i];
+        bool has = passed[d->head] && !(d->tail >= 0 && passed[d->tail]);
+
+        if (d->kind->takes_back ? !has : !passed[d->head] || (d->tail < 0 && d->base < 0) || !(has || d->kind->shift))
+            continue;
+        if (d->kind->takes_back)
+            take(p, def, (int)i, false, &e, v);
+        else
+            anew(p, def, d);
     }
+    follow(p, def, m, passed);
+    return true;
 }
 
 struct spot ring_back(const struct past *p, const struct ring_def *def, int c, int64_t as_of, const struct spot *spots)

@@ -5,7 +5,7 @@
  * Shape    pages of rows, linked both ways: a row is its time and a number for each value (NaN: null).
  *          Where joins take fields (fields.h), the number behind the values is their place.
  *          A position counts the ring's events from its beginning, modulo 2^32; pages hold [first_pos, end_pos).
- * Late     ring_put inserts in place; cursors beyond that place have passed the event, and parts take it in.
+ * Late     ring_put inserts in place; cursors beyond that place have passed the event, and parts take it in. ring_remove undoes that.
  * Source   docs/adr/0007; test/unit/test_window.c and test_aggregates.c have the slow oracle.
  */
 #ifndef FEATURE_RING_H
@@ -90,8 +90,18 @@ bool ring_seek(struct past *p, const struct ring_def *def, struct moments m);
 void ring_expect(const uint8_t *value, const struct plan *plan, const struct ring_def *def, int64_t as_of);
 /* Puts an event in. v: the ring's values, and behind them the place of its fields where it has some. */
 void ring_put(struct past *p, const struct ring_def *def, struct moments m, int64_t ms, const double *v);
+/* Takes the row of this time out again, from cursors and parts too, if no floor lies beyond it. False: there is none. */
+bool ring_remove(struct past *p, const struct ring_def *def, struct moments m, int64_t ms);
+
+/* ---- ring_rows.c ---- */
 /* Drops the pages that lie behind all cursors. */
 void ring_trim(struct past *p, const struct ring_def *def);
+/* Puts a row in its place; those of later times move by one. Its place is 0 where there is no room. Cursors and parts are the caller's. */
+struct spot ring_insert(struct past *p, const struct ring_def *def, int64_t ms, const double *v);
+/* Takes it out; those of later times move back. */
+void ring_close(struct past *p, const struct ring_def *def, struct spot s);
+/* The row of this time; its place is 0 where there is none. */
+struct spot ring_find(const struct past *p, const struct ring_def *def, int64_t ms);
 
 uint32_t ring_prev(const struct past *p, const struct ring_def *def, uint32_t row); /* 0 at the beginning */
 static inline struct spot ring_spot(const struct past *p, const struct ring_def *def, int c)

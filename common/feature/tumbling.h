@@ -18,6 +18,11 @@
 #include "feature/borders.h"
 #include "feature/feature.h"
 
+/* The fields of a window's row beside its key's and its values. */
+#define TUMBLING_START "start"
+#define TUMBLING_TIME "end"
+#define TUMBLING_REVISION "revision"
+
 #define TUMBLING_KEPT_MAX 10000 /* windows that may still change, of one key */
 
 struct aggregate;

@@ -151,6 +151,20 @@ static void check_in_place(struct loader *l, const struct stage_def *s, size_t t
               in->name, t->partitions);
 }
 
+/* Whether the topic has one row for each key and time, and what comes again stands in the former one's place: windows are corrected, and so is
+ * what a stage makes of each row, if it has the same key and time. An alert is one of several. */
+static int64_t replaces_ms(const struct loader *l, const struct stage_def *s, const struct topic *t)
+{
+    const struct topic *in = &l->p->topics[s->from[s->emit]];
+    const char *key = l->topics[s->from[s->emit]].key;
+
+    if (strcmp(s->worker, "alert") == 0 || (t->key && (key == NULL || strcmp(t->key, key) != 0)))
+        return 0;
+    if (s->tumbling)
+        return s->tumbling->allowed_ms;
+    return t->time && in->time && strcmp(t->time, in->time) == 0 ? in->replaces_ms : 0;
+}
+
 static void resolve_output(struct loader *l, const struct stage_def *s, size_t topic, const struct schema *passes,
                            const struct made *made, size_t n_made)
 {
@@ -182,6 +196,7 @@ static void resolve_output(struct loader *l, const struct stage_def *s, size_t t
             t->time = NULL;
         }
     }
+    t->replaces_ms = replaces_ms(l, s, t);
     /* a key that goes through is known by its field only where that field is still there */
     for (size_t i = 0; key && i < t->schema->n; i++)
         if (strcmp(t->schema->fields[i].name, key) == 0)

@@ -29,17 +29,13 @@ struct topic {
     const char *time; /* field name; for a stage's output: inherited from its emitting input */
     int partitions;   /* declared, or inherited from the writer's input */
     int64_t lateness_ms; /* "lateness", default 1h; of a stage's output: that of its emitting input */
+    int64_t replaces_ms; /* a row takes the place of the one of its key and time, which may be this far behind; 0: each is a row of its own */
     int64_t time_min_ms; /* "time.min", default 2000-01-01 */
     int64_t time_ahead_ms; /* "time.ahead", default 10 min */
     int64_t retention_ms;  /* "retention"; 0: not said; RETENTION_EVER */
     int writer;       /* stage that writes it and is not ingest, or -1: from outside */
     bool ordered;     /* some stage of the wiring reads it in order: its writer sends marks */
 };
-
-/* The fields of a tumbling window's row beside its key's and its values. */
-#define TUMBLING_START "start"
-#define TUMBLING_TIME "end"
-#define TUMBLING_REVISION "revision"
 
 struct rule { const char *name, *when, *severity, *key /* the field that partitions the input; NULL: not known */; int64_t cooldown_ms; };
 struct setting { const char *name, *value; }; /* value as text */

@@ -149,6 +149,7 @@ static const struct feature_input *stage_inputs(struct loader *l, const struct s
     for (size_t i = 0; i < s->n_from; i++) {
         inputs[i].name = l->p->topics[s->from[i]].name;
         inputs[i].cols = topic_cols(l, (size_t)s->from[i], 0, &inputs[i].n_cols);
+        inputs[i].replaces_ms = l->p->topics[s->from[i]].replaces_ms;
     }
     return inputs;
 }

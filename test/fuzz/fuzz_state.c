@@ -19,7 +19,7 @@
 #define LIMIT_BYTES ((size_t)1 << 24)
 
 static const struct feature_col cols[] = {{"x", COL_DOUBLE, false, 2}, {"kind", COL_STRING, false, -1}};
-static const struct feature_input inputs[] = {{"buys", cols, 2}};
+static const struct feature_input inputs[] = {{"buys", cols, 2, 0}};
 static const char *const spans[] = {"2s", "30s", "last3", "last10", "gap2s", "ever"}, *const moving[] = {"2s", "30s", "last10", "gap2s"},
                   *const by_time[] = {"2s", "30s"};
 static const char *const kinds[] = {"a", "b", "c", "d", "e", "f"};

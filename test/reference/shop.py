@@ -20,8 +20,8 @@ PIPELINE = {
         "intake": {"worker": "ingest", "to": "sales"},
         "daily": {"worker": "preprocess", "from": "sales", "to": "days", "tumbling": TUMBLING},
         "lags": {"worker": "preprocess", "from": "days", "to": "rows",
-                 "features": {"before": {"previous": "quantity", "where": "revision = 0"},
-                              "week": {"mean": "quantity", "where": "revision = 0", "over": "7d"}, "dow": "weekday(start, 'Europe/London')"}}}}
+                 "features": {"before": {"previous": "quantity"}, "week": {"mean": "quantity", "over": "7d"},
+                              "most": {"max": "price", "over": "last3"}, "dow": "weekday(start, 'Europe/London')"}}}}
 
 
 def sales(seed, days, items=40, per_day=60):
@@ -122,3 +122,32 @@ def windows(all_sales):
             late += row is None
             rows += [(p, row)] if row else []
     return rows, late
+
+
+class Lags:
+    """Of one partition: each row with what it says of those before it, and again those behind it that are out already."""
+
+    def __init__(self):
+        self.days, self.out = {}, {}  # {item: {end: row}}; {(item, end): times}
+
+    def row(self, item, end):
+        days = self.days[item]
+        before = [days[e] for e in sorted(days) if e <= end]
+        week = [r["quantity"] for r in before if r["end"] > end - 7 * DAY]
+        revision = self.out.get((item, end), 0)
+        self.out[item, end] = revision + 1
+        return {**days[end], "revision": revision, "before": before[-2]["quantity"] if len(before) > 1 else None, "week_7d": sum(week) / len(week),
+                "most_last3": max((r["price"] for r in before[-3:] if r["price"] is not None), default=None),
+                "dow": datetime.datetime.fromtimestamp(days[end]["start"] / 1000, ZONE).weekday()}
+
+    def take(self, day):
+        item, end = day["item"], day["end"]
+        self.days.setdefault(item, {})[end] = day
+        yield self.row(item, end)
+        yield from (self.row(item, e) for e in sorted(self.days[item]) if e > end)
+
+
+def lags(days):
+    """[(partition, row)] of those of windows()."""
+    tasks = [Lags() for _ in range(PARTITIONS)]
+    return [(p, row) for p, day in days for row in tasks[p].take(day)]

@@ -191,6 +191,43 @@ static void batches_of_any_size_give_what_a_slow_count_gives(void **state)
     }
 }
 
+static int64_t replaces_ms(const struct bench *b, const char *topic)
+{
+    return pipeline_topic(b->s->pipeline, topic)->replaces_ms;
+}
+
+static void rows_are_replaced_behind_windows_while_key_and_time_stay(void **state)
+{
+    static const char chain[] =
+        "\"topics\": {\"payments\": {\"schema\": \"Transaction\", \"key\": \"terminal_id\", \"time\": \"ts\", \"partitions\": 1, \"lateness\": \"2d\"},"
+        "\"hours\": {}, \"means\": {}, \"lags\": {}, \"by_revision\": {\"key\": \"revision\"}, \"by_start\": {\"time\": \"start\"}, \"alerts\": {}, \"plain\": {}, \"strict\": {}},"
+        "\"stages\": {"
+        "\"close\": {\"worker\": \"preprocess\", \"from\": \"payments\", \"to\": \"hours\", \"tumbling\": {\"every\": \"1h\", \"allowed\": \"3h\","
+        "\"values\": {\"n\": {\"count\": \"payments\"}}}},"
+        "\"never\": {\"worker\": \"preprocess\", \"from\": \"payments\", \"to\": \"strict\", \"tumbling\": {\"every\": \"1h\", \"allowed\": \"0s\","
+        "\"values\": {\"n\": {\"count\": \"payments\"}}}},"
+        "\"mean\": {\"worker\": \"preprocess\", \"from\": \"hours\", \"to\": \"means\", \"features\": {\"m\": {\"mean\": \"n\", \"over\": \"1d\"}}},"
+        "\"lag\": {\"worker\": \"preprocess\", \"from\": \"means\", \"to\": [\"lags\", \"by_revision\", \"by_start\"], \"features\": {\"m2\": \"2 * m_1d\"}},"
+        "\"warn\": {\"worker\": \"alert\", \"from\": \"means\", \"to\": \"alerts\", \"rules\": [{\"name\": \"r\", \"when\": \"n > 1\", \"severity\": \"low\"}]},"
+        "\"more\": {\"worker\": \"preprocess\", \"from\": \"payments\", \"to\": \"plain\", \"features\": {\"c\": {\"count\": \"payments\", \"over\": \"1d\"}}}}";
+    struct bench b = {.s = stage_make(chain, "mean")};
+
+    (void)state;
+    assert_int_equal(replaces_ms(&b, "hours"), 3 * HOUR_MS);
+    assert_int_equal(replaces_ms(&b, "means"), 3 * HOUR_MS);
+    assert_int_equal(replaces_ms(&b, "lags"), 3 * HOUR_MS);
+    assert_int_equal(replaces_ms(&b, "payments"), 0);
+    assert_int_equal(replaces_ms(&b, "plain"), 0);
+    assert_int_equal(replaces_ms(&b, "strict"), 0);
+    assert_int_equal(replaces_ms(&b, "by_revision"), 0);
+    assert_int_equal(replaces_ms(&b, "by_start"), 0);
+    assert_int_equal(replaces_ms(&b, "alerts"), 0);
+    assert_true(features_has_again(b.s->def->compiled));
+    assert_false(features_has_again(pipeline_stage(b.s->pipeline, "lag")->compiled)); /* nothing there rests on another row */
+    assert_false(features_has_again(pipeline_stage(b.s->pipeline, "more")->compiled));
+    stage_unmake(b.s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +235,7 @@ int main(void)
         cmocka_unit_test(rows_come_from_the_emitting_input_and_know_the_other),
         cmocka_unit_test(a_bad_row_neither_comes_out_nor_counts),
         cmocka_unit_test(batches_of_any_size_give_what_a_slow_count_gives),
+        cmocka_unit_test(rows_are_replaced_behind_windows_while_key_and_time_stay),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

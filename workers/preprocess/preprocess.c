@@ -35,12 +35,39 @@ enum status preprocess_open(struct stage *s, void **ret_ctx, struct error *err)
     return OK;
 }
 
+/* A correction, and the rows that rest on it: more than came, each with all of its fields. */
+static enum status transform_again(const struct preprocess *p, struct rows *in, struct out *outs, struct error *err)
+{
+    struct features_rows rows;
+
+    if (features_again(p->features, in->state, in->cols, in->keys, in->event_ms, in->bad, in->emit_at, in->lateness_ms, in->commit, &rows,
+                       err) != OK ||
+        features_apply(p->features, in->state, in->input, &rows.cols, rows.keys, rows.event_ms, rows.bad, in->emit_at, in->lateness_ms,
+                       in->commit, err) != OK)
+        return err->status;
+    for (size_t o = 0; o < p->n_out && rows.cols.n_rows; o++) {
+        out_begin(&outs[o], in->cols->arena, rows.cols.n_rows);
+        outs[o].cols.n_rows = rows.cols.n_rows;
+        outs[o].key = rows.keys;
+        outs[o].at = arena_alloc(in->cols->arena, rows.cols.n_rows * sizeof(*outs[o].at));
+        for (size_t r = 0; r < rows.cols.n_rows; r++) {
+            outs[o].parent[r] = rows.parent[r];
+            outs[o].at[r] = in->at[rows.parent[r]];
+        }
+        for (size_t i = 0; i < rows.cols.n_cols; i++)
+            batch_share_col(&outs[o].cols, &rows.cols.cols[i]);
+    }
+    return OK;
+}
+
 enum status preprocess_transform(void *ctx, struct rows *in, struct out *outs, struct error *err)
 {
     const struct preprocess *p = ctx;
 
     if (p->def->tumbling)
         return windows_transform(p->def, p->from, in, outs, err);
+    if (in->input == p->emit && features_has_again(p->features))
+        return transform_again(p, in, outs, err);
     if (features_apply(p->features, in->state, in->input, in->cols, in->keys, in->event_ms, in->bad, in->emit_at,
                        in->lateness_ms, in->commit, err) != OK)
         return err->status;
