@@ -76,6 +76,22 @@ static struct node *make_if(struct parser *s, const struct function *f, struct n
     return node_step(s, at, type, kernel_of(f, type), NULL, args, 3);
 }
 
+static struct node *make_pick(struct parser *s, const struct function *f, struct node **args, size_t n, const char *at)
+{
+    size_t *n_values = arena_alloc(&s->e->arena, sizeof(*n_values));
+    enum type type;
+
+    if (args[0]->type > TYPE_INT)
+        return wrong(s, f, args[0], "an integer first");
+    if (!unite(s, args, 1, n, &type))
+        return NULL;
+    args[0] = node_as(s, args[0], TYPE_INT);
+    for (size_t i = 1; i < n; i++)
+        args[i] = node_as(s, args[i], type);
+    *n_values = n - 1;
+    return node_step(s, at, type, kernel_of(f, type), n_values, args, n);
+}
+
 static struct node *make_is_null(struct parser *s, const struct function *f, struct node **args, size_t n, const char *at)
 {
     args[0] = args[0]->type == TYPE_NULL ? node_as(s, args[0], TYPE_BOOL) : args[0];
@@ -232,6 +248,7 @@ static struct node *make_columns(struct parser *s, const struct function *f, str
 static const struct function functions[] = {
     {"coalesce", "a, b, ...", "the values' type", "The first that is not null.", NULL, "one step for each value after the first", 2, MANY, make_coalesce, k_coalesce, k_coalesce, k_coalesce_text},
     {"if", "condition, a, b", "the values' type", "The second where the condition is true, else (null too) the third.", NULL, NULL, 3, 3, make_if, k_if, k_if, k_if_text},
+    {"pick", "index, a, b, ...", "the values' type", "The value at that place, the first at 0; null where there is none.", NULL, NULL, 3, STEP_ARGS_MAX, make_pick, k_pick, NULL, k_pick_text},
     {"is_null", "x", "condition", "Whether it is null. Never null itself.", NULL, NULL, 1, 1, make_is_null, k_is_null, NULL, NULL},
     {"abs", "x", "number or integer", "Without its sign.", NULL, NULL, 1, 1, make_abs, k_abs_int, k_abs, NULL},
     {"min", "a, b, ...", "the values' type", "The least; null if one is null.", NULL, "one step for each value after the first", 2, MANY, make_extreme, k_min_int, k_min, NULL},
@@ -272,6 +289,17 @@ static struct node *unknown(struct parser *s, const char *name, size_t len, cons
     return expr_fail(s, at, "no such function '%s'%s%s%s", copy, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
+static struct node *wrong_count(struct parser *s, const struct function *f, size_t n_args, const char *at)
+{
+    char most[32] = "";
+
+    if (f->args_max == MANY)
+        snprintf(most, sizeof(most), " or more");
+    else if (f->args_max > f->args_min)
+        snprintf(most, sizeof(most), " %s %zu", f->args_max == f->args_min + 1 ? "or" : "to", f->args_max);
+    return expr_fail(s, at, "%s(%s) takes %zu%s arguments, got %zu", f->name, f->takes, f->args_min, most, n_args);
+}
+
 struct node *function_call(struct parser *s, const char *name, size_t len, struct node *const *args, size_t n_args, const char *at)
 {
     const struct function *f = NULL;
@@ -282,8 +310,7 @@ struct node *function_call(struct parser *s, const char *name, size_t len, struc
     if (f == NULL)
         return unknown(s, name, len, at);
     if (n_args < f->args_min || n_args > f->args_max)
-        return expr_fail(s, at, "%s(%s) takes %zu%s arguments, got %zu", f->name, f->takes, f->args_min,
-                         f->args_max == MANY ? " or more" : f->args_max > f->args_min ? " or 2" : "", n_args);
+        return wrong_count(s, f, n_args, at);
     for (size_t i = 0; i < n_args; i++)
         if (!node_is_single(s, args[i]))
             return NULL;

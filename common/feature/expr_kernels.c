@@ -192,6 +192,24 @@ CHOICE(k_coalesce_text, 2, view, NULL_OF(args[0]) ? 1 : 0)
 CHOICE(k_if, 3, i64, args[0].i64[r & args[0].mask] ? 1 : 2) /* a null's value is 0 */
 CHOICE(k_if_text, 3, view, args[0].i64[r & args[0].mask] ? 1 : 2)
 
+/* The value at the index that comes first; beyond them, null. */
+#define PICK(NAME, FIELD, EMPTY)                                                                                                 \
+    void NAME(const struct step *s, const struct frame *f)                                                                       \
+    {                                                                                                                            \
+        size_t n = *(const size_t *)s->with;                                                                                     \
+        TAKE(index, 0);                                                                                                          \
+        OUT;                                                                                                                     \
+        ROWS                                                                                                                     \
+        {                                                                                                                        \
+            uint64_t i = (uint64_t)index.i64[r & index.mask];                                                                    \
+            const struct vec *a = !NULL_OF(index) && i < n ? &f->vecs[s->args[i + 1]] : NULL;                                    \
+            o.null[r] = a == NULL || a->null[r & a->mask];                                                                       \
+            o.FIELD[r] = a ? a->FIELD[r & a->mask] : EMPTY;                                                                      \
+        }                                                                                                                        \
+    }
+PICK(k_pick, i64, 0)
+PICK(k_pick_text, view, (struct view){0})
+
 void k_copy(const struct step *s, const struct frame *f)
 {
     TAKE(a, 0);

@@ -9,7 +9,7 @@
 
 #include "feature/expr.h"
 
-#define STEP_ARGS_MAX 3
+#define STEP_ARGS_MAX 65 /* pick's: an index and its values */
 
 enum type { TYPE_NULL, TYPE_BOOL, TYPE_INT, TYPE_NUMBER, TYPE_TIME, TYPE_TEXT };
 
@@ -121,6 +121,7 @@ kernel k_add_int, k_sub_int, k_mul_int, k_mod_int, k_add, k_sub, k_mul, k_div, k
 kernel k_eq_int, k_ne_int, k_lt_int, k_le_int, k_gt_int, k_ge_int, k_eq, k_ne, k_lt, k_le, k_gt, k_ge, k_eq_text, k_ne_text;
 kernel k_min_int, k_max_int, k_min, k_max;
 kernel k_coalesce, k_coalesce_text, k_if, k_if_text;
+kernel k_pick, k_pick_text; /* with: how many values, a size_t */
 /* with: a struct zone, or NULL for UTC */
 kernel k_minute, k_hour, k_weekday, k_is_weekend, k_day, k_month, k_year, k_day_of_year, k_week;
 kernel k_in_int, k_in, k_in_text; /* with: a struct list */

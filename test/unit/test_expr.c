@@ -163,8 +163,14 @@ static struct tree *make(enum type type, int depth)
         return leaf(type);
     depth--;
     if (type == TYPE_TEXT || below(5) == 0)
-        return below(2) ? tree(type, "coalesce", make(type, depth), make(type, depth), NULL)
-                        : tree(type, "if", make(TYPE_BOOL, depth), make(type, depth), make(type, depth));
+        switch (below(3)) {
+        case 0:
+            return tree(type, "coalesce", make(type, depth), make(type, depth), NULL);
+        case 1:
+            return tree(type, "pick", make(TYPE_INT, depth), make(type, depth), make(type, depth));
+        default:
+            return tree(type, "if", make(TYPE_BOOL, depth), make(type, depth), make(type, depth));
+        }
     return type == TYPE_BOOL ? make_condition(depth) : type == TYPE_TIME ? make_time(depth) : make_number(type, depth);
 }
 
@@ -247,6 +253,8 @@ static bool of_null(const struct tree *t, const struct value *v, struct value *r
         *ret = v[0].null ? v[1] : v[0];
     else if (strcmp(t->op, "if") == 0)
         *ret = !v[0].null && v[0].i ? v[1] : v[2];
+    else if (strcmp(t->op, "pick") == 0)
+        *ret = v[0].null || v[0].i < 0 || v[0].i > 1 ? null_value : v[v[0].i + 1];
     else if (strcmp(t->op, "and") == 0)
         *ret = (!v[0].null && !v[0].i) || (!v[1].null && !v[1].i) ? whole(0) : v[0].null || v[1].null ? null_value : whole(1);
     else if (strcmp(t->op, "or") == 0)
@@ -420,6 +428,8 @@ static void membership_and_choice_give_what_the_table_says(void **state)
         {"null and false", 0},              {"time('2018-07-25T10:00:00+02:00') - time('2018-07-25')", 28800000},
         {"if(null, 1, 2)", 2},              {"week(time('2021-01-03'))", 53}, {"5", 5}, {"true + true", 2}, {"hash(5, 1000) = hash('5', 1000)", 1},
         {"year(time(-9223372036854775807))", -292275055}, {"hash(s, 1)", 0}, {"n in (9007199254740993)", 0}, {"-0.0", 0}, {"0 / -x", 0}, {"round(-0.1)", 0}, {"min(-0.0, 0)", 0},
+        {"pick(n, 5, 6, 7.5)", 7.5},        {"pick(n - 2, 5, 6)", 5},    {"pick(n, 5, 6)", NAN},         {"pick(-1, 5, n)", NAN},
+        {"pick(nul, 5, 6)", NAN},           {"pick(true, 5, nul)", NAN}, {"pick(1, 'b', s) = 'a'", 1},   {"pick(n + 9223372036854775805, 5, 6)", NAN},
     };
     static const struct feature_col some[] = {{"x", COL_DOUBLE, false, -1}, {"n", COL_INT, false, -1},    {"nul", COL_INT, false, -1},
                                               {"t", COL_INT, true, -1},     {"s", COL_STRING, false, -1}};
