@@ -349,7 +349,7 @@ size_t booster_matrix_n_rows(const struct booster_matrix *m)
     return m->n_rows;
 }
 
-enum status booster_train_on(const struct booster_matrix *m, const struct booster_fit *fit, struct bytes *ret_model, struct error *err)
+enum status booster_train_on(struct booster_matrix *m, const struct booster_fit *fit, struct bytes *ret_model, struct error *err)
 {
     const char *method = param(fit, "tree_method");
 
@@ -358,6 +358,10 @@ enum status booster_train_on(const struct booster_matrix *m, const struct booste
         return err_wrap(err, "train on %zu rows", m->n_rows);
     if (strcmp(method, "hist") != 0)
         return err_set(err, ERR_RECORD, "tree_method: expected 'hist', got '%s'", method);
+    if (check_labels(fit->labels, NULL, m->n_rows, err) != OK)
+        return err->status;
+    if (XGDMatrixSetFloatInfo(m->handle, "label", fit->labels, m->n_rows) != 0)
+        return failed("labels", err);
     return fit_on(m->handle, fit, m->features, m->n_features, ret_model, err);
 }
 

@@ -24,7 +24,6 @@ struct booster_fit {
     const struct booster_param *params; /* XGBoost's own names; verbosity and num_feature are ours; nthread: 1 to 64, default 1 */
     size_t n_params;
     int rounds;
-    /* what booster_train_on has of its matrix instead: */
     const char *const *features; /* ordered names, written into the model */
     size_t n_features;
     const float *rows; /* n_rows x n_features */
@@ -66,8 +65,8 @@ enum status booster_matrix_new(const struct booster_source *source, const char *
                                struct booster_matrix **ret_matrix, struct error *err);
 void booster_matrix_free(struct booster_matrix *m);
 size_t booster_matrix_n_rows(const struct booster_matrix *m);
-/* fit: parameters and rounds; max_bin, where it is one of them, is that of the matrix. */
-enum status booster_train_on(const struct booster_matrix *m, const struct booster_fit *fit, struct bytes *ret_model, struct error *err);
+/* fit: parameters, rounds, labels in the order of the rows, all else is the matrix's; max_bin, where it is one of the parameters, is that of the matrix. */
+enum status booster_train_on(struct booster_matrix *m, const struct booster_fit *fit, struct bytes *ret_model, struct error *err);
 
 enum status booster_load(struct view bytes, struct booster **ret_booster, struct error *err);
 /* The same without a second walk: t is what ubj_read made of these very bytes. */

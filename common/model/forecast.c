@@ -10,7 +10,7 @@ struct forecast {
     struct arena arena; /* what lives as long as it */
     const struct forecast_def *def;
     struct borders borders;
-    struct expr *scale, **known;
+    struct expr *scale, *offset, **known;
     const char **cols;
     size_t n_features, n_known, n_cols, n_steps;
     const char **needed; /* fields of a row that known expressions speak of */
@@ -29,6 +29,16 @@ static enum status compile(const char *name, const char *text, const struct feat
     return type <= COL_DOUBLE ? OK : err_set(err, ERR_FATAL, "%s: expected a number, got a %s", name, col_type_name(type));
 }
 
+/* Whether what is evaluated at the target's time needs that field of the row. */
+static bool at_target(const struct forecast *f, const char *col)
+{
+    bool needs = f->offset && expr_needs(f->offset, col);
+
+    for (size_t k = 0; k < f->n_known; k++)
+        needs = needs || expr_needs(f->known[k], col);
+    return needs;
+}
+
 static enum status compile_all(struct forecast *f, const struct feature_col *cols, size_t n_cols, struct error *err)
 {
     const struct forecast_def *d = f->def;
@@ -40,6 +50,8 @@ static enum status compile_all(struct forecast *f, const struct feature_col *col
         memcpy(all, cols, n_cols * sizeof(*all));
     all[n_cols] = (struct feature_col){FORECAST_STEP, COL_INT, false, -1};
     all[n_cols + 1] = (struct feature_col){FORECAST_TIME, COL_INT, true, -1};
+    if (d->offset[0] && compile("offset", d->offset, all, n_cols + 2, &f->offset, err) != OK)
+        return err->status;
     f->needed = arena_alloc(&f->arena, (n_cols + 1) * sizeof(*f->needed));
     for (; f->n_known < d->n_known; f->n_known++)
         if (compile(d->known[f->n_known].name, d->known[f->n_known].expr, all, n_cols + 2, &f->known[f->n_known], err) != OK) {
@@ -47,11 +59,8 @@ static enum status compile_all(struct forecast *f, const struct feature_col *col
             return err->status;
         }
     for (size_t i = 0; i < n_cols; i++)
-        for (size_t k = 0; k < f->n_known; k++)
-            if (expr_needs(f->known[k], cols[i].name)) {
-                f->needed[f->n_needed++] = arena_strdup(&f->arena, cols[i].name);
-                break;
-            }
+        if (at_target(f, cols[i].name))
+            f->needed[f->n_needed++] = arena_strdup(&f->arena, cols[i].name);
     return OK;
 }
 
@@ -93,6 +102,7 @@ void forecast_free(struct forecast *f)
     for (size_t i = 0; i < f->n_known; i++)
         expr_free(f->known[i]);
     expr_free(f->scale);
+    expr_free(f->offset);
     arena_done(&f->scratch);
     arena_done(&f->arena);
     free(f);
@@ -125,11 +135,7 @@ const char *const *forecast_cols(const struct forecast *f)
 
 bool forecast_needs(const struct forecast *f, const char *col)
 {
-    bool needs = f->scale && expr_needs(f->scale, col);
-
-    for (size_t i = 0; i < f->n_needed; i++)
-        needs = needs || strcmp(f->needed[i], col) == 0;
-    return needs;
+    return (f->scale && expr_needs(f->scale, col)) || at_target(f, col);
 }
 
 void forecast_times(const struct forecast *f, int64_t t, int64_t *ret_times)
@@ -207,15 +213,32 @@ static enum status steps_batch(struct forecast *f, const struct batch *in, const
     return OK;
 }
 
+static enum status offsets(const struct forecast *f, const struct batch *steps, double *ret, struct error *err)
+{
+    size_t horizon = (size_t)f->def->horizon, lead = (size_t)f->def->lead_time;
+    struct col c;
+
+    if (f->offset && expr_eval(f->offset, steps, &c, err) != OK)
+        return err_wrap(err, "offset");
+    for (size_t r = 0; r < steps->n_rows; r++)
+        ret[r] = f->offset && !c.null[r] ? number_of(&c, r) : 0;
+    for (size_t r = horizon; lead && r < steps->n_rows; r += f->n_steps) {
+        ret[r] = 0;
+        for (size_t i = 0; i < lead; i++)
+            ret[r] += ret[r - horizon + i] / (double)lead;
+    }
+    return OK;
+}
+
 enum status forecast_expand(struct forecast *f, const struct batch *in, const int64_t *event_ms, const float *x,
-                            const uint32_t *rows, size_t n, float *ret_x, struct error *err)
+                            const uint32_t *rows, size_t n, float *ret_x, double *ret_offset, struct error *err)
 {
     struct batch b;
     size_t n_rows = n * f->n_steps;
     const struct col *step;
 
     arena_reset(&f->scratch);
-    if (steps_batch(f, in, event_ms, rows, n, &b, err) != OK)
+    if (steps_batch(f, in, event_ms, rows, n, &b, err) != OK || offsets(f, &b, ret_offset, err) != OK)
         return err->status;
     step = batch_col(&b, FORECAST_STEP);
     for (size_t r = 0; r < n_rows; r++) {

@@ -5,7 +5,8 @@
  *          expressions at the target's time, `step` (1 to horizon), and with a lead time `steps`, over how many the target is
  *          a mean. Step i's target is the value at t + i * every_ms; where every_ms is whole days of a zone and t is the
  *          beginning of one, at the beginning of the i-th day after it. The lead time comes last: `step` and `steps` are its length.
- * Scale    an expression over the row; where it is null, 0 or less, 1. A booster's number times it is the forecast.
+ * Scale    an expression over the row; where it is null, 0 or less, 1. Offset: one at the target's time; null is 0; of the lead
+ *          time the mean over its steps. A booster learns (truth - offset) / scale.
  * Missing  a known value that is null, or beyond a float, is NaN.
  * Errors   forecast_new: ERR_FATAL naming the expression. Owner: forecast_free. Threads: one at a time.
  */
@@ -40,8 +41,8 @@ bool forecast_needs(const struct forecast *f, const char *col);
 void forecast_times(const struct forecast *f, int64_t t, int64_t *ret_times);
 /* ret_scale: one for each row of the batch. */
 enum status forecast_scale(const struct forecast *f, const struct batch *in, double *ret_scale, struct error *err);
-/* The n rows of the batch whose indexes are rows: x is in->n_rows x n_features, ret_x n x n_steps x n_cols. */
+/* The n rows of the batch whose indexes are rows: x is in->n_rows x n_features, ret_x n x n_steps x n_cols, ret_offset n x n_steps. */
 enum status forecast_expand(struct forecast *f, const struct batch *in, const int64_t *event_ms, const float *x,
-                            const uint32_t *rows, size_t n, float *ret_x, struct error *err);
+                            const uint32_t *rows, size_t n, float *ret_x, double *ret_offset, struct error *err);
 
 #endif

@@ -164,14 +164,14 @@ static void sort_quantiles(const struct forecaster *f, double *values)
         }
 }
 
-void forecaster_finish(const struct forecaster *f, size_t step, double scale, double *values)
+void forecaster_finish(const struct forecaster *f, size_t step, double scale, double offset, double *values)
 {
     const struct model_record *m = f->record;
 
     for (size_t i = 0; i < m->n_outputs; i++) {
         const struct model_output *o = &m->outputs[i];
 
-        values[i] = (values[i] + (o->n_corrections ? o->corrections[step] : 0)) * scale;
+        values[i] = (values[i] + (o->n_corrections ? o->corrections[step] : 0)) * scale + offset;
         if (values[i] < m->target->min)
             values[i] = m->target->min;
     }

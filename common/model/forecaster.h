@@ -1,7 +1,7 @@
 /*
  * forecaster: a loaded model of forecasts: its boosters, each checked as model.h says, and what makes their numbers a forecast.
  *
- * Finish   correction, scale, least value; then the quantiles of the step are sorted, for p10 <= p50 <= p90.
+ * Finish   correction, scale, offset, least value; then the quantiles of the step are sorted, for p10 <= p50 <= p90.
  * Columns  the record's features are those of a row, then those that forecast.h adds, by these names in this order.
  * Owner    forecaster_free; record and bytes are borrowed (the bytes for the call alone). Threads: one at a time.
  * Errors   ERR_RECORD: the record or the bytes are not such a model.
@@ -29,7 +29,7 @@ bool forecaster_is_flat(const struct forecaster *f);
 /* n rows as forecast_expand makes them; ret: n x the record's outputs, as the boosters say them. */
 enum status forecaster_predict(struct forecaster *f, const float *rows, size_t n, double *ret, struct error *err);
 /* The boosters' numbers of one step, one an output, become its forecast. */
-void forecaster_finish(const struct forecaster *f, size_t step, double scale, double *values);
+void forecaster_finish(const struct forecaster *f, size_t step, double scale, double offset, double *values);
 
 /* The share of values that lie below an output: a quantile's, 0.5 of reg:absoluteerror; NaN: it is none. */
 double forecaster_share(const struct model_record *m, size_t output);

@@ -74,6 +74,7 @@ static void put_forecast(const struct model_record *m, struct bytes *out)
         avro_put_str(out, d->zone);
         avro_put_long(out, d->lead_time);
         avro_put_str(out, d->scale);
+        avro_put_str(out, d->offset);
         put_double_or_nan(d->min, out);
         put_count(d->n_known, out);
         for (size_t i = 0; i < d->n_known; i++) {
@@ -89,6 +90,7 @@ static void put_forecast(const struct model_record *m, struct bytes *out)
         avro_put_str(out, o->name);
         put_params(o->params, o->n_params, out);
         avro_put_long(out, o->rounds);
+        put_double_or_nan(o->clip, out);
         avro_put_long(out, o->n_bytes);
         put_count(o->n_corrections, out);
         for (size_t k = 0; k < o->n_corrections; k++)
@@ -233,6 +235,7 @@ static void take_target(struct take *t, struct model_record *m)
     d->zone = take_text(t, "target.zone");
     d->lead_time = (int32_t)take_long(t, "target.lead_time", 0, d->horizon);
     d->scale = take_text(t, "target.scale");
+    d->offset = take_text(t, "target.offset");
     d->min = take_double_or_nan(t, "target.min");
     while ((k = take_item(t, "target.known", &items, sizeof(*k), UBJ_FEATURES_MAX)) != NULL) {
         k->name = take_text(t, "target.known.name");
@@ -251,6 +254,7 @@ static void take_output(struct take *t, struct model_output *o, size_t n_steps)
     o->name = take_text(t, "outputs.name");
     take_params(t, &o->params, &o->n_params);
     o->rounds = (int32_t)take_long(t, "outputs.rounds", 1, INT32_MAX);
+    o->clip = take_double_or_nan(t, "outputs.clip");
     o->n_bytes = take_long(t, "outputs.n_bytes", 1, (int64_t)UBJ_BYTES_MAX);
     while ((c = take_item(t, "outputs.corrections", &items, sizeof(*c), n_steps)) != NULL) {
         *c = take_double(t, "outputs.corrections");

@@ -26,6 +26,7 @@ struct forecast_def {
     const char *zone;  /* whose days the steps are; "": UTC */
     int32_t lead_time; /* steps whose mean is forecast besides; 0: none */
     const char *scale; /* an expression over the row that the truth is divided by; "": 1 */
+    const char *offset; /* one at the target's time that is taken off before; "": 0 */
     double min;        /* no forecast is less; NaN: any number */
     struct forecast_known *known; /* columns evaluated at the target's time */
     size_t n_known;
@@ -37,8 +38,9 @@ struct model_output {
     struct booster_param *params; /* its own, beside the record's */
     size_t n_params;
     int32_t rounds;
+    double clip; /* a truth beyond it was learnt as this; NaN: none */
     int64_t n_bytes;
-    double *corrections; /* one a step, the lead time last: added before the scale is multiplied in; none: not calibrated */
+    double *corrections; /* one a step, the lead time last: added before the scale is multiplied in and the offset added; none: not calibrated */
     size_t n_corrections;
 };
 

@@ -203,9 +203,9 @@ static void put_tumbling(struct bytes *out)
     bytes_printf(out, "]},");
 }
 
-static void put_xgboost(struct bytes *out, const char *name)
+static void put_xgboost(struct bytes *out, const char *name, const char *more)
 {
-    bytes_printf(out, "\"%s\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{", name);
+    bytes_printf(out, "\"%s\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{%s", name, more);
     for (size_t i = 0; i < n_xgboost_known; i++)
         bytes_printf(out, "%s\"%s\":{%s}", i ? "," : "", xgboost_known[i],
                      strcmp(xgboost_known[i], "rounds") == 0 ? ROUNDS : SCALAR);
@@ -214,12 +214,13 @@ static void put_xgboost(struct bytes *out, const char *name)
 
 static void put_fits(struct bytes *out)
 {
-    put_xgboost(out, "xgboost");
+    put_xgboost(out, "xgboost", "");
     for (size_t i = 0; i < n_xgboost_required; i++)
         bytes_printf(out, "%s\"%s\"", i ? "," : "", xgboost_required[i]);
     bytes_printf(out, "]},");
-    put_xgboost(out, "output");
-    bytes_printf(out, "\"objective\"]},");
+    put_xgboost(out, "output", "\"clip\":{\"type\":\"number\"},");
+    bytes_printf(out, "\"objective\"],\"allOf\":[{\"properties\":{\"objective\":{" TEXT "},\"quantile_alpha\":{\"type\":\"number\"}}}],\"if\":{\"properties\":{\"objective\":{\"const\":\"reg:quantileerror\"}}},\"then\":{\"required\":"
+                      "[\"quantile_alpha\"],\"properties\":{\"quantile_alpha\":{\"exclusiveMinimum\":0,\"exclusiveMaximum\":1}}}},");
 }
 
 /* The worker decides which keys a stage has. */
@@ -233,8 +234,10 @@ static void put_stages(struct bytes *out)
                               "\"required\":[\"from\"]},\"then\":{\"required\":[\"emit_on\"]},"
                               "\"oneOf\":[{\"required\":[\"features\"]},{\"required\":[\"tumbling\"]}]");
         if (strcmp(keys_workers[i].worker, "train") == 0)
-            bytes_printf(out, ",\"oneOf\":[{\"required\":[\"label\"],\"properties\":{\"xgboost\":{\"required\":[\"objective\"]}}},"
-                              "{\"required\":[\"target\",\"outputs\"]}]");
+            bytes_printf(out, ",\"oneOf\":[{\"required\":[\"label\"],\"properties\":{\"target\":false,\"xgboost\":{\"required\":[\"objective\"]}}},"
+                              "{\"required\":[\"target\",\"outputs\"],\"properties\":{\"label\":false,\"xgboost\":{\"properties\":"
+                              "{\"objective\":false,\"tree_method\":{\"const\":\"hist\"}}}}}],\"dependentRequired\":"
+                              "{\"outputs\":[\"target\"],\"calibrate\":[\"target\"],\"refit\":[\"target\"]}");
         bytes_printf(out, "},");
     }
     bytes_printf(out, "\"stage\":{\"type\":\"object\",\"properties\":{\"worker\":{\"enum\":[");

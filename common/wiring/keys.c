@@ -57,7 +57,7 @@ static const struct key_def train_keys[] = {
     {"model", "name, required", "The model's name in `millrace.models`."},
     {"label", "object", "Where the truth comes from (below): one score a row. This or `target`."},
     {"target", "object", "What is forecast (below): the truth are later rows of the same topic."},
-    {"outputs", "object", "Beside `target`, required: the numbers of a forecast by name, each a fit of its own with what XGBoost is told for it beside `xgboost`: `\"p90\": {\"objective\": \"reg:quantileerror\", \"quantile_alpha\": 0.9}`. `objective` must be said. Quantiles come out in order."},
+    {"outputs", "object", "Beside `target`, required: the numbers of a forecast by name, each a fit of its own with what XGBoost is told for it beside `xgboost`: `\"p90\": {\"objective\": \"reg:quantileerror\", \"quantile_alpha\": 0.9}`. `objective` must be said; with `\"clip\": 5` a scaled truth beyond 5 is learnt as 5. Quantiles come out in order."},
     {"calibrate", "boolean", "Beside `target`: each quantile is moved, step by step, to where its share of the holdout's truths lay below it. Default: `false`."},
     {"refit", "boolean", "Beside `target`: after metrics and calibration it is trained again, holdout included. Default: `false`."},
     {"every", "duration, required", "A boundary of the schedule, in event time."},
@@ -94,7 +94,8 @@ static const struct key_def target_keys[] = {
     {"lead_time", "1 to 1000", "How many steps, at most the horizon: the mean over them is forecast besides, with quantiles of its own. Default: none."},
     {"scale", "expression", "Over the row's numbers: the truth is divided by it, the forecast multiplied. Where it is null, 0 or less, 1. Default: 1."},
     {"weight", "expression", "Over the row's numbers: how much a row counts in the fit; null or less than 0 is 0. Default: 1."},
-    {"thin", "1 to 1000", "Trains on the rows of every how-manieth step of time, counted back from the training's end. Default: 1, all."},
+    {"offset", "expression", "Over the row's numbers, `step` and `target_time`: taken off the truth before it is divided, added to the forecast; null is 0. Of the lead time its mean. Default: 0."},
+    {"where", "condition", "Over the row's numbers: only rows for which it holds are trained on, and evaluated; all are forecast. Default: all."},
     {"min", "number", "A forecast is at least this. Default: any number."},
     {"known", "object", "Columns at the target's time by name: expressions over the row's numbers, `step` and `target_time` (the end of the target's window; `target_time - 1` lies in it)."},
 };

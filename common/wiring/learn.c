@@ -15,7 +15,7 @@ const char *const xgboost_known[] = {
 const char *const xgboost_required[] = {"tree_method", "base_score", "seed"};
 const size_t n_xgboost_known = ARRAY_LEN(xgboost_known), n_xgboost_required = ARRAY_LEN(xgboost_required);
 
-void read_xgboost(struct loader *l, struct at at, struct booster_param **ret_params, size_t *ret_n, int *ret_rounds)
+void read_xgboost(struct loader *l, struct at at, const char *own, struct booster_param **ret_params, size_t *ret_n, int *ret_rounds)
 {
     struct booster_param *params = arena_zalloc(l->arena, (json_object_size(at.obj) + 1) * sizeof(*params));
     const char *key;
@@ -27,6 +27,8 @@ void read_xgboost(struct loader *l, struct at at, struct booster_param **ret_par
         const char *text = scalar_text(l, value);
         bool known = false;
 
+        if (strcmp(key, own) == 0)
+            continue;
         for (size_t i = 0; i < ARRAY_LEN(xgboost_known); i++)
             known = known || strcmp(xgboost_known[i], key) == 0;
         if (!known)
@@ -54,7 +56,7 @@ static void load_xgboost(struct loader *l, struct stage_def *s, struct at at)
     s->rounds = 100;
     if (json == NULL)
         return;
-    read_xgboost(l, here, &s->xgboost, &s->n_xgboost, &s->rounds);
+    read_xgboost(l, here, /* own= */ "", &s->xgboost, &s->n_xgboost, &s->rounds);
     if (s->target == NULL)
         need(l, here, "objective");
     for (size_t i = 0; i < ARRAY_LEN(xgboost_required); i++)

@@ -162,8 +162,10 @@ struct made made_of(struct loader *l, const struct feature_col *col);
 bool read_tumbling(struct loader *l, struct stage_def *s, struct at at);
 /* Its rows' fields; arena. */
 struct made *tumbling_made(struct loader *l, const struct stage_def *s, size_t *ret_n);
-/* learn.c: a fit's parameters but `rounds`, which is *ret_rounds where it is said. */
-void read_xgboost(struct loader *l, struct at at, struct booster_param **ret_params, size_t *ret_n, int *ret_rounds);
+/* rules.c: a condition over the columns; what it is not is a fault at `path`. */
+void check_condition(struct loader *l, const char *path, const char *text, const struct feature_col *cols, size_t n);
+/* learn.c: a fit's parameters but the key `own` and `rounds`, which is *ret_rounds where it is said. */
+void read_xgboost(struct loader *l, struct at at, const char *own, struct booster_param **ret_params, size_t *ret_n, int *ret_rounds);
 /* target.c: "target" and "outputs" of train. */
 void load_target(struct loader *l, struct stage_def *s, const struct stage_more *more);
 void load_outputs(struct loader *l, struct stage_def *s, struct at at);

@@ -67,7 +67,7 @@ struct stage_def {
     struct forecast_def *target; /* NULL: by label */
     struct model_output *outputs; size_t n_outputs;
     const char *weight; /* an expression over the row, of its fit; NULL: 1 */
-    int thin;           /* every how-manieth step of time is trained on */
+    const char *where;  /* a condition over the row: others are not trained on; NULL: all are */
     bool calibrate, refit;
     /* score */
     int explain_top; const char *explain_when; /* 0: none */

@@ -16,8 +16,7 @@ static const struct made alert_made[] = {
     {"severity", "{\"name\":\"severity\",\"type\":\"string\"}", SCHEMA_STRING},
 };
 
-/* A condition over the columns; what it is not is a fault at `path`. */
-static void check_condition(struct loader *l, const char *path, const char *text, const struct feature_col *cols, size_t n)
+void check_condition(struct loader *l, const char *path, const char *text, const struct feature_col *cols, size_t n)
 {
     struct expr *expr = NULL;
     enum col_type type;

@@ -51,12 +51,16 @@ static bool is_ours(const char *name)
     return strcmp(name, FORECAST_STEP) == 0 || strcmp(name, FORECAST_STEPS) == 0 || strcmp(name, FORECAST_TIME) == 0;
 }
 
+/* What is evaluated at the target's time. */
 static void load_known(struct loader *l, struct forecast_def *d, struct at at, struct feature_col *cols, size_t n)
 {
     const json_t *known = json_object_get(at.obj, "known");
     const char *path = path_key(l, at.path, "known"), *name;
     json_t *value;
 
+    cols[n++] = (struct feature_col){FORECAST_STEP, COL_INT, false, -1};
+    cols[n++] = (struct feature_col){FORECAST_TIME, COL_INT, true, -1};
+    check_number(l, at, "offset", cols, n);
     if (known == NULL)
         return;
     if (!json_is_object(known) || json_object_size(known) == 0) {
@@ -64,8 +68,6 @@ static void load_known(struct loader *l, struct forecast_def *d, struct at at, s
         return;
     }
     d->known = arena_alloc(l->arena, json_object_size(known) * sizeof(*d->known));
-    cols[n++] = (struct feature_col){FORECAST_STEP, COL_INT, false, -1};
-    cols[n++] = (struct feature_col){FORECAST_TIME, COL_INT, true, -1};
     json_object_foreach((json_t *)known, name, value) {
         struct at here = {known, path};
 
@@ -95,6 +97,8 @@ static void check_fields(struct loader *l, struct stage_def *s, struct at at)
               hint(l, s->target->value, names, n));
     check_number(l, at, "scale", cols, n);
     check_number(l, at, "weight", cols, n);
+    if (s->where)
+        check_condition(l, path_key(l, at.path, "where"), s->where, cols, n);
     load_known(l, s->target, at, cols, n);
     if (t->keyed_by == NULL && !l->topics[s->from[0]].doubtful)
         fault(l, path_key(l, l->stages[s - l->p->stages].path, "from"),
@@ -138,8 +142,9 @@ void load_target(struct loader *l, struct stage_def *s, const struct stage_more 
     d->scale = text_or(read_string(l, at, "scale", /* required= */ false));
     d->min = read_number(l, at, "min", NAN);
     s->weight = read_string(l, at, "weight", /* required= */ false);
-    s->thin = (int)read_int(l, at, "thin", 1, 1, FORECAST_STEPS_MAX);
-    if (d->lead_time > d->horizon)
+    s->where = read_string(l, at, "where", /* required= */ false);
+    d->offset = text_or(read_string(l, at, "offset", /* required= */ false));
+    if (d->lead_time > d->horizon && json_integer_value(json_object_get(at.obj, "horizon")) == d->horizon)
         fault(l, path_key(l, at.path, "lead_time"), "expected at most the horizon, %d, got %d", d->horizon, d->lead_time);
     check_zone(l, d, at);
     if (!more->broken && s->n_from)
@@ -147,6 +152,11 @@ void load_target(struct loader *l, struct stage_def *s, const struct stage_more 
 }
 
 /* ---- "outputs": a fit of its own each ---- */
+static bool is_output_name(const char *name)
+{
+    return identifier_ok(name) && strcmp(name, FORECAST_STEP) != 0 && strcmp(name, "time") != 0;
+}
+
 static void load_output(struct loader *l, const struct stage_def *s, struct model_output *o, struct at at)
 {
     static const char *const shared[] = {"tree_method", "max_bin", "nthread", "seed"};
@@ -154,7 +164,8 @@ static void load_output(struct loader *l, const struct stage_def *s, struct mode
     double alpha = read_number(l, at, "quantile_alpha", 0.5);
 
     o->rounds = s->rounds;
-    read_xgboost(l, at, &o->params, &o->n_params, &o->rounds);
+    o->clip = read_number(l, at, "clip", NAN);
+    read_xgboost(l, at, "clip", &o->params, &o->n_params, &o->rounds);
     for (size_t i = 0; i < ARRAY_LEN(shared); i++)
         if (json_object_get(at.obj, shared[i]))
             fault(l, path_key(l, at.path, shared[i]), "expected it in \"xgboost\", for all outputs, got one for this alone");
@@ -166,12 +177,14 @@ static void load_output(struct loader *l, const struct stage_def *s, struct mode
 void load_outputs(struct loader *l, struct stage_def *s, struct at at)
 {
     const json_t *outputs = read_object(l, at, "outputs"), *xgboost = json_object_get(at.obj, "xgboost");
-    const char *path = path_key(l, at.path, "outputs"), *name, *method = json_string_value(json_object_get(xgboost, "tree_method"));
+    const char *path = path_key(l, at.path, "outputs"), *name, *method = "";
     json_t *json;
 
     if (outputs == NULL)
         return;
-    if (method && strcmp(method, "hist") != 0)
+    if (json_is_string(json_object_get(xgboost, "tree_method")))
+        method = json_string_value(json_object_get(xgboost, "tree_method"));
+    if (json_object_get(xgboost, "tree_method") && strcmp(method, "hist") != 0)
         fault_got(l, path_key(l, path_key(l, at.path, "xgboost"), "tree_method"),
                   "\"hist\", for rows times steps are many", json_object_get(xgboost, "tree_method"));
     if (json_object_size(outputs) > MODEL_OUTPUTS_MAX)
@@ -180,7 +193,7 @@ void load_outputs(struct loader *l, struct stage_def *s, struct at at)
     json_object_foreach((json_t *)outputs, name, json) {
         struct at here = {json, path_key(l, path, name)};
 
-        if (!identifier_ok(name) || strcmp(name, FORECAST_STEP) == 0 || strcmp(name, "time") == 0)
+        if (!is_output_name(name))
             fault(l, here.path, "expected a name of letters, digits and _, other than '%s' and 'time'", FORECAST_STEP);
         if (!json_is_object(json)) {
             fault_got(l, here.path, "an object of a fit's parameters", json);
@@ -241,12 +254,13 @@ struct made *forecast_made(struct loader *l, const char *model, size_t *ret_n)
                          "\"name\":\"ForecastStep\",\"fields\":[{\"name\":\"step\",\"type\":\"int\"},{\"name\":\"time\",\"type\":"
                          "{\"type\":\"long\",\"logicalType\":\"timestamp-millis\"}}");
     json_object_foreach((json_t *)outputs, name, json)
-        bytes_printf(&steps, ",{\"name\":\"%s\",\"type\":\"double\"}", identifier_ok(name) ? name : "a_fault");
+        if (is_output_name(name))
+            bytes_printf(&steps, ",{\"name\":\"%s\",\"type\":\"double\"}", name);
     bytes_printf(&steps, "]}}}");
     add_made(made, ret_n, "forecast", arena_printf(l->arena, "%.*s", (int)steps.n, (const char *)steps.data), SCHEMA_ARRAY);
     bytes_done(&steps);
     json_object_foreach((json_t *)outputs, name, json)
-        if (json_object_get(target, "lead_time") && identifier_ok(name))
+        if (json_object_get(target, "lead_time") && is_output_name(name))
             add_made(made, ret_n, arena_printf(l->arena, "lead_time_%s", name),
                      arena_printf(l->arena, "{\"name\":\"lead_time_%s\",\"type\":[\"null\",\"double\"],\"default\":null}", name),
                      SCHEMA_DOUBLE);

@@ -84,6 +84,103 @@ static void bodies_are_what_the_schemas_say(void **state)
     bytes_done(&b);
 }
 
+/* ---- forecasts ---- */
+static double corrections[] = {0.5, -0.25, 0.125};
+static struct booster_param output_params[] = {{"objective", "reg:quantileerror"}, {"quantile_alpha", "0.9"}};
+static struct forecast_known known[] = {{"dow", "weekday(target_time - 1)"}};
+
+static struct model_record a_forecast_record(struct forecast_def *target, struct model_output outputs[2])
+{
+    struct model_record m = a_record(3);
+
+    *target = (struct forecast_def){.value = "amount", .horizon = 2, .every_ms = 86400000, .zone = "Europe/London", .lead_time = 2,
+                                    .scale = "amount + 1", .offset = "", .min = 0, .known = known, .n_known = 1};
+    outputs[0] = (struct model_output){.name = "mean", .params = output_params, .n_params = 1, .rounds = 7, .clip = 5, .n_bytes = 600};
+    outputs[1] = (struct model_output){.name = "p90", .params = output_params, .n_params = 2, .rounds = 9, .clip = (double)NAN,
+                                       .n_bytes = MODEL_BYTES - 600, .corrections = corrections, .n_corrections = 3};
+    m.target = target;
+    m.outputs = outputs;
+    m.n_outputs = 2;
+    return m;
+}
+
+static void a_model_of_forecasts_says_what_a_score_needs(void **state)
+{
+    struct arena arena = ARENA_EMPTY;
+    struct bytes b = BYTES_EMPTY, again = BYTES_EMPTY;
+    struct forecast_def target;
+    struct model_output outputs[2];
+    struct model_record m = a_forecast_record(&target, outputs), m2;
+    struct error err;
+
+    (void)state;
+    model_record_sign(&m, view_of(model_bytes, MODEL_BYTES), key, &b);
+    same_by_avro_c("schemas/Model.avsc", view(&b), "\"lead_time\": 2");
+    assert_int_equal(model_record_decode(view(&b), &arena, &m2, &err), OK);
+    assert_int_equal(model_record_verify(view(&b), &m2, trusted, &err), OK);
+    model_record_encode(&m2, &again);
+    assert_true(view_eq(view(&b), view(&again)));
+    assert_true(m2.n_outputs == 2 && m2.outputs[0].clip == 5 && isnan(m2.outputs[1].clip) && m2.outputs[1].corrections[2] == 0.125);
+    assert_string_equal(m2.target->known[0].expr, "weekday(target_time - 1)");
+    bytes_done(&b);
+    bytes_done(&again);
+    arena_done(&arena);
+}
+
+static void a_model_of_forecasts_whose_parts_disagree_is_refused(void **state)
+{
+    static const char *const why[] = {"outputs: expected those of a target", "outputs: expected those of a target",
+                                      "outputs.corrections: expected one a step", "target.lead_time: expected 0 to 2"};
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct arena arena = ARENA_EMPTY;
+        struct bytes b = BYTES_EMPTY;
+        struct forecast_def target;
+        struct model_output outputs[2];
+        struct model_record m = a_forecast_record(&target, outputs), m2;
+        struct error err;
+
+        if (i == 0)
+            outputs[0].n_bytes--; /* then they are not the model's bytes */
+        if (i == 1)
+            m.n_outputs = 0;
+        if (i == 2)
+            outputs[1].n_corrections = 2;
+        if (i == 3)
+            target.lead_time = 3;
+        model_record_sign(&m, view_of(model_bytes, MODEL_BYTES), key, &b);
+        assert_int_equal(model_record_decode(view(&b), &arena, &m2, &err), ERR_RECORD);
+        if (strstr(err.text, why[i]) == NULL)
+            fail_msg("%s: %s", why[i], err.text);
+        bytes_done(&b);
+        arena_done(&arena);
+    }
+}
+
+/* Before there were forecasts nothing lay between key_id and the signature. */
+static void a_record_of_the_former_schema_is_read(void **state)
+{
+    struct arena arena = ARENA_EMPTY;
+    struct bytes b = BYTES_EMPTY, old = BYTES_EMPTY;
+    struct model_record m = a_record(3), m2;
+    struct error err;
+    uint8_t signature[SIGN_BYTES];
+
+    (void)state;
+    model_record_sign(&m, view_of(model_bytes, MODEL_BYTES), key, &b);
+    bytes_append(&old, b.data, b.n - 2 - SIGN_BYTES - 2); /* target null, outputs empty, and the signature's field */
+    sign_bytes(key, SIGN_MODEL, view(&old), signature);
+    bytes_append(&old, b.data + b.n - 2 - SIGN_BYTES, 2);
+    bytes_append(&old, signature, SIGN_BYTES);
+    assert_int_equal(model_record_decode(view(&old), &arena, &m2, &err), OK);
+    assert_int_equal(model_record_verify(view(&old), &m2, trusted, &err), OK);
+    assert_true(m2.target == NULL && m2.n_outputs == 0 && m2.rows == 12);
+    bytes_done(&b);
+    bytes_done(&old);
+    arena_done(&arena);
+}
+
 static void what_is_decoded_encodes_to_the_same_bytes(void **state)
 {
     struct arena arena = ARENA_EMPTY;
@@ -312,6 +409,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bodies_are_what_the_schemas_say),
+        cmocka_unit_test(a_model_of_forecasts_says_what_a_score_needs),
+        cmocka_unit_test(a_model_of_forecasts_whose_parts_disagree_is_refused),
+        cmocka_unit_test(a_record_of_the_former_schema_is_read),
         cmocka_unit_test(what_is_decoded_encodes_to_the_same_bytes),
         cmocka_unit_test(no_changed_byte_of_a_signed_record_is_believed),
         cmocka_unit_test(random_bytes_in_records_end_in_an_error_or_a_record),

@@ -17,8 +17,8 @@ void forecasts_init(struct forecasts *f, size_t n, size_t n_outputs, struct aren
         f->steps[r] = view_of(&no_items, 1);
 }
 
-/* values: n_steps x n_outputs. */
-static void put_row(struct forecaster *model, int64_t event_ms, double scale, double *values, struct arena *arena, struct view *ret_steps,
+/* offset: n_steps; values: n_steps x n_outputs. */
+static void put_row(struct forecaster *model, int64_t event_ms, double scale, const double *offset, double *values, struct arena *arena, struct view *ret_steps,
                     double *ret_lead, size_t n_outputs)
 {
     const struct forecast *f = forecaster_rows(model);
@@ -28,7 +28,7 @@ static void put_row(struct forecaster *model, int64_t event_ms, double scale, do
 
     forecast_times(f, event_ms, times);
     for (size_t i = 0; i < n_steps; i++)
-        forecaster_finish(model, i, scale, values + i * n_outputs);
+        forecaster_finish(model, i, scale, offset[i], values + i * n_outputs);
     avro_put_long(&out, (int64_t)horizon);
     for (size_t i = 0; i < horizon; i++) {
         avro_put_long(&out, (int64_t)i + 1);
@@ -51,6 +51,7 @@ enum status forecasts_make(struct forecaster *model, const struct rows *in, cons
     size_t n_steps = forecast_n_steps(f), chunk = CHUNK_ROWS / n_steps + 1;
     float *wide = arena_alloc(arena, chunk * n_steps * forecast_n_cols(f) * sizeof(*wide));
     double *values = arena_alloc(arena, chunk * n_steps * ret->n_outputs * sizeof(*values));
+    double *offset = arena_alloc(arena, chunk * n_steps * sizeof(*offset));
     double *scale = arena_alloc(arena, (in->cols->n_rows + 1) * sizeof(*scale));
 
     if (forecast_scale(f, in->cols, scale, err) != OK)
@@ -58,13 +59,13 @@ enum status forecasts_make(struct forecaster *model, const struct rows *in, cons
     for (size_t at = 0; at < n_rows; at += chunk) {
         size_t n = n_rows - at < chunk ? n_rows - at : chunk;
 
-        if (forecast_expand(f, in->cols, in->event_ms, x, rows + at, n, wide, err) != OK ||
+        if (forecast_expand(f, in->cols, in->event_ms, x, rows + at, n, wide, offset, err) != OK ||
             forecaster_predict(model, wide, n * n_steps, values, err) != OK)
             return err_wrap(err, "forecast %zu rows", n);
         for (size_t i = 0; i < n; i++) {
             uint32_t r = rows[at + i];
 
-            put_row(model, in->event_ms[r], scale[r], values + i * n_steps * ret->n_outputs, arena, &ret->steps[r],
+            put_row(model, in->event_ms[r], scale[r], offset + i * n_steps, values + i * n_steps * ret->n_outputs, arena, &ret->steps[r],
                     ret->lead + r * ret->n_outputs, ret->n_outputs);
         }
     }

@@ -15,8 +15,10 @@ struct learning {
     struct feature_col *cols; /* that expressions speak of */
     size_t n_cols;
     struct forecast *rows;
-    struct expr *weight;
+    struct expr *weight, *where;
     struct series series;
+    float *labels, *clipped; /* of a fit's pairs */
+    size_t n_labels;
 };
 
 /* The model's answers to the holdout's pairs. */
@@ -39,8 +41,11 @@ static enum status open_learning(struct learning *l, struct error *err)
         return err->status;
     if (j->def->weight && expr_new(j->def->weight, l->cols, n, &l->weight, &type, err) != OK)
         return err_wrap(err, "weight");
+    if (j->def->where && expr_new(j->def->where, l->cols, n, &l->where, &type, err) != OK)
+        return err_wrap(err, "where");
     for (size_t i = 0; i < n; i++)
-        if (forecast_needs(l->rows, l->cols[i].name) || (l->weight && expr_needs(l->weight, l->cols[i].name)))
+        if (forecast_needs(l->rows, l->cols[i].name) || (l->weight && expr_needs(l->weight, l->cols[i].name)) ||
+            (l->where && expr_needs(l->where, l->cols[i].name)))
             l->cols[k++] = l->cols[i];
     l->n_cols = k;
     series_init(&l->series, j->def->n_model_features, l->cols, l->n_cols);
@@ -50,7 +55,7 @@ static enum status open_learning(struct learning *l, struct error *err)
 static struct pairs *pairs_of(const struct learning *l, int64_t truth_from_ms, int64_t truth_to_ms)
 {
     const struct job *j = l->job;
-    struct pairs_span span = {j->span.from_ms, truth_from_ms, truth_to_ms, j->def->target->every_ms, j->def->thin};
+    struct pairs_span span = {j->span.from_ms, truth_from_ms, truth_to_ms};
 
     return pairs_new(&l->series, l->rows, l->weight, &span);
 }
@@ -72,20 +77,35 @@ static const char *refuse(struct job *j, size_t n, size_t n_cols)
         return arena_printf(&j->arena, "%zu pairs of row and step whose truth is known, of %lld rows; at least %d are needed", n,
                             (long long)j->rows_all, PAIRS_MIN);
     if (n > max)
-        return arena_printf(&j->arena, "%zu pairs of row and step; half of the stage's memory takes %zu: raise \"thin\" or \"memory\"",
+        return arena_printf(&j->arena, "%zu pairs of row and step; half of the stage's memory takes %zu: narrow \"where\" or raise \"memory\"",
                             n, max);
     return NULL;
 }
 
 /* ---- fit ---- */
+struct source {
+    struct learning *learning;
+    struct pairs *pairs;
+};
+
 static enum status next_chunk(void *ctx, struct booster_chunk *ret, struct error *err)
 {
-    return pairs_next(ctx, ret, NULL, err);
+    struct source *s = ctx;
+    struct learning *l = s->learning;
+
+    if (pairs_next(s->pairs, ret, NULL, err) != OK)
+        return err->status;
+    memcpy(l->labels + l->n_labels, ret->labels, ret->n_rows * sizeof(*l->labels));
+    l->n_labels += ret->n_rows;
+    return OK;
 }
 
 static void chunks_again(void *ctx)
 {
-    pairs_again(ctx);
+    struct source *s = ctx;
+
+    s->learning->n_labels = 0;
+    pairs_again(s->pairs);
 }
 
 /* The shared parameters and an output's own, which come in their place. */
@@ -105,40 +125,53 @@ static size_t merge(const struct job *j, const struct model_output *o, struct bo
     return n + o->n_params;
 }
 
-static enum status fit_outputs(struct job *j, const struct booster_matrix *m, struct error *err)
+static const float *labels_of(const struct learning *l, const struct model_output *o, size_t n)
 {
+    for (size_t i = 0; i < n; i++)
+        l->clipped[i] = l->labels[i] > (float)o->clip ? (float)o->clip : l->labels[i];
+    return isnan(o->clip) ? l->labels : l->clipped;
+}
+
+static enum status fit_outputs(const struct learning *l, struct booster_matrix *m, struct error *err)
+{
+    struct job *j = l->job;
     struct model_record *r = &j->record;
+    size_t n = booster_matrix_n_rows(m);
 
     bytes_clear(&j->model);
     for (size_t i = 0; i < r->n_outputs; i++) {
         struct model_output *o = &r->outputs[i];
         struct booster_param *params = arena_alloc(&j->arena, (j->n_params + o->n_params + 1) * sizeof(*params));
-        struct booster_fit fit = {.params = params, .n_params = merge(j, o, params), .rounds = o->rounds};
+        struct booster_fit fit = {.params = params, .n_params = merge(j, o, params), .rounds = o->rounds, .labels = labels_of(l, o, n)};
         size_t before = j->model.n;
 
         if (booster_train_on(m, &fit, &j->model, err) != OK)
             return err_wrap(err, "output %s", o->name);
         o->n_bytes = (int64_t)(j->model.n - before);
     }
-    r->rows = (int64_t)booster_matrix_n_rows(m);
+    r->rows = (int64_t)n;
     return OK;
 }
 
-static enum status fit(const struct learning *l, int64_t truth_to_ms, struct error *err)
+static enum status fit(struct learning *l, int64_t truth_to_ms, struct error *err)
 {
     struct job *j = l->job;
-    struct pairs *pairs = pairs_of(l, INT64_MIN, truth_to_ms);
-    struct booster_source source = {pairs, next_chunk, chunks_again};
+    struct source s = {l, pairs_of(l, INT64_MIN, truth_to_ms)};
+    struct booster_source source = {&s, next_chunk, chunks_again};
     struct booster_matrix *m = NULL;
+    size_t n = pairs_count(s.pairs);
     enum status st = OK;
 
-    j->reason = refuse(j, pairs_count(pairs), forecast_n_cols(l->rows));
-    if (j->reason == NULL)
+    j->reason = refuse(j, n, forecast_n_cols(l->rows));
+    if (j->reason == NULL) {
+        l->labels = xrealloc(l->labels, n * sizeof(*l->labels));
+        l->clipped = xrealloc(l->clipped, n * sizeof(*l->clipped));
         st = booster_matrix_new(&source, j->record.features, j->record.n_features, atoi(param(j, "max_bin", "256")), &m, err);
+    }
     if (j->reason == NULL && st == OK)
-        st = fit_outputs(j, m, err);
+        st = fit_outputs(l, m, err);
     booster_matrix_free(m);
-    pairs_free(pairs);
+    pairs_free(s.pairs);
     return st;
 }
 
@@ -345,7 +378,8 @@ static enum status learn(struct learning *l, struct error *err)
     if (read_series(j, &l->series, err) != OK)
         return err->status;
     j->rows_all = (int64_t)l->series.n;
-    series_finish(&l->series);
+    if (series_finish(&l->series, l->where, err) != OK)
+        return err->status;
     if (j->span.as_of_ms == INT64_MAX)
         j->span.as_of_ms = j->record.as_of_ms = j->span.holdout_to_ms;
     if (fit(l, j->span.to_ms, err) != OK)
@@ -370,6 +404,9 @@ enum status forecasts_learn(struct job *j, struct error *err)
 
     series_done(&l.series);
     expr_free(l.weight);
+    expr_free(l.where);
+    free(l.labels);
+    free(l.clipped);
     forecast_free(l.rows);
     return st;
 }

@@ -4,8 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "feature/expr.h"
-
 #define CHUNK_ROWS 8192 /* of the model, about: pairs that are in memory as numbers at a time */
 
 void series_init(struct series *s, size_t n_features, const struct feature_col *cols, size_t n_cols)
@@ -43,7 +41,7 @@ void series_add(struct series *s, const struct series_row *row, struct view key,
     r->x = (uint32_t)s->n;
     r->key = s->text.n;
     r->key_n = key.n;
-    r->phase = (uint32_t)text_hash(key);
+    r->asked = true;
     bytes_append(&s->text, key.data, key.n);
     *ret_x = s->x + s->n * s->n_features;
     *ret_fields = s->fields + s->n * s->n_cols;
@@ -78,7 +76,48 @@ static bool same_key(const struct series *s, size_t a, size_t b)
     return by_key(s, &s->rows[a], &s->rows[b]) == 0;
 }
 
-void series_finish(struct series *s)
+/* What expressions speak of, of n rows. */
+static void fields_of(const struct series *s, const size_t *rows, size_t n, struct arena *arena, struct batch *ret)
+{
+    arena_reset(arena);
+    batch_init(ret, arena, n);
+    ret->n_rows = n;
+    for (size_t k = 0; k < s->n_cols; k++) {
+        struct col *c = batch_add_col(ret, s->cols[k].name, s->cols[k].type);
+
+        for (size_t r = 0; r < n; r++) {
+            size_t at = (size_t)s->rows[rows[r]].x * s->n_cols + k;
+
+            c->null[r] = s->null[at];
+            c->i64[r] = s->fields[at];
+        }
+    }
+}
+
+static enum status choose(struct series *s, const struct expr *where, struct error *err)
+{
+    struct arena arena = ARENA_EMPTY;
+    size_t *rows = xmalloc(CHUNK_ROWS * sizeof(*rows));
+    enum status st = OK;
+
+    for (size_t at = 0; st == OK && at < s->n; at += CHUNK_ROWS) {
+        size_t n = s->n - at < CHUNK_ROWS ? s->n - at : CHUNK_ROWS;
+        struct batch fields;
+        struct col c;
+
+        for (size_t i = 0; i < n; i++)
+            rows[i] = at + i;
+        fields_of(s, rows, n, &arena, &fields);
+        st = expr_eval(where, &fields, &c, err);
+        for (size_t i = 0; st == OK && i < n; i++)
+            s->rows[at + i].asked = !c.null[i] && c.i64[i];
+    }
+    free(rows);
+    arena_done(&arena);
+    return st == OK ? OK : err_wrap(err, "where");
+}
+
+enum status series_finish(struct series *s, const struct expr *where, struct error *err)
 {
     size_t n = 0;
 
@@ -88,6 +127,7 @@ void series_finish(struct series *s)
         if (i + 1 == s->n || s->rows[i].event_ms != s->rows[i + 1].event_ms || !same_key(s, i, i + 1))
             s->rows[n++] = s->rows[i];
     s->n = n;
+    return where ? choose(s, where, err) : OK;
 }
 
 /* ---- pairs ---- */
@@ -159,9 +199,7 @@ void pairs_again(struct pairs *p)
 
 static bool is_asked(const struct pairs *p, const struct series_row *r)
 {
-    int64_t ago = (p->span.truth_to_ms - r->event_ms + p->span.every_ms / 2) / p->span.every_ms; /* a day may lack an hour */
-
-    return r->event_ms >= p->span.from_ms && r->event_ms < p->span.truth_to_ms && (ago + r->phase) % p->span.thin == 0;
+    return r->asked && r->event_ms >= p->span.from_ms && r->event_ms < p->span.truth_to_ms;
 }
 
 /* The truths of a row's steps; how many of them are pairs. Rows of a key lie one after the other. */
@@ -217,25 +255,6 @@ static size_t take_rows(struct pairs *p)
     return n;
 }
 
-static void fields_of(struct pairs *p, size_t n, struct batch *ret)
-{
-    const struct series *s = p->s;
-
-    arena_reset(&p->arena);
-    batch_init(ret, &p->arena, n);
-    ret->n_rows = n;
-    for (size_t k = 0; k < s->n_cols; k++) {
-        struct col *c = batch_add_col(ret, s->cols[k].name, s->cols[k].type);
-
-        for (size_t r = 0; r < n; r++) {
-            size_t at = (size_t)s->rows[p->taken[r]].x * s->n_cols + k;
-
-            c->null[r] = s->null[at];
-            c->i64[r] = s->fields[at];
-        }
-    }
-}
-
 static enum status weigh(struct pairs *p, const struct batch *fields, double *ret, struct error *err)
 {
     struct col c;
@@ -251,18 +270,19 @@ static enum status weigh(struct pairs *p, const struct batch *fields, double *re
 }
 
 /* The rows of wide that are pairs move together. */
-static size_t pack(struct pairs *p, size_t n, const double *weight)
+static size_t pack(struct pairs *p, size_t n, const double *weight, const double *offset)
 {
     size_t k = 0;
 
     for (size_t r = 0; r < n; r++)
         for (size_t i = 0; i < p->n_steps; i++) {
             size_t from = r * p->n_steps + i;
+            float label = (float)((p->truth[from] - offset[from]) / p->scale[r]);
 
-            if (!isfinite((float)(p->truth[from] / p->scale[r]))) /* NaN: none */
+            if (!isfinite(label)) /* NaN: none */
                 continue;
             memmove(p->wide + k * p->n_cols, p->wide + from * p->n_cols, p->n_cols * sizeof(*p->wide));
-            p->label[k] = (float)(p->truth[from] / p->scale[r]);
+            p->label[k] = label;
             p->weights[k] = (float)weight[r];
             p->pairs[k++] = (struct pair){p->taken[r], i, p->scale[r]};
         }
@@ -273,17 +293,18 @@ enum status pairs_next(struct pairs *p, struct booster_chunk *ret, const struct 
 {
     size_t n = take_rows(p);
     struct batch fields;
-    double *weight;
+    double *weight, *offset;
 
     *ret = (struct booster_chunk){.rows = p->wide, .labels = p->label, .weights = p->weight ? p->weights : NULL};
     if (n == 0)
         return OK;
-    fields_of(p, n, &fields);
+    fields_of(p->s, p->taken, n, &p->arena, &fields);
     weight = arena_alloc(&p->arena, n * sizeof(*weight));
+    offset = arena_alloc(&p->arena, n * p->n_steps * sizeof(*offset));
     if (forecast_scale(p->f, &fields, p->scale, err) != OK || weigh(p, &fields, weight, err) != OK ||
-        forecast_expand(p->f, &fields, p->event_ms, p->x, p->all, n, p->wide, err) != OK)
+        forecast_expand(p->f, &fields, p->event_ms, p->x, p->all, n, p->wide, offset, err) != OK)
         return err->status;
-    ret->n_rows = pack(p, n, weight);
+    ret->n_rows = pack(p, n, weight, offset);
     if (ret_pairs)
         *ret_pairs = p->pairs;
     return OK;

@@ -19,7 +19,7 @@ struct series_row {
     int32_t partition;
     uint32_t x;      /* index of its numbers in series.x and series.fields */
     size_t key, key_n; /* in series.text */
-    uint32_t phase;  /* of thinning: a hash of the key */
+    bool asked;      /* pairs are made of it; else it is but a truth of others */
     double value;    /* NaN: null */
 };
 
@@ -39,14 +39,13 @@ void series_init(struct series *s, size_t n_features, const struct feature_col *
 void series_done(struct series *s);
 /* A row; ret_x, ret_fields and ret_null are for the caller to fill, until the next call. */
 void series_add(struct series *s, const struct series_row *row, struct view key, float **ret_x, int64_t **ret_fields, uint8_t **ret_null);
-/* Sorts, and keeps the last of each key and time. */
-void series_finish(struct series *s);
+/* Sorts, and keeps the last of each key and time. where: a condition over cols for which a row is asked; NULL: all are. */
+enum status series_finish(struct series *s, const struct expr *where, struct error *err);
 
 /* Which pairs. */
 struct pairs_span {
     int64_t from_ms;                  /* rows from then on */
     int64_t truth_from_ms, truth_to_ms; /* whose target time is in [from, to) */
-    int64_t every_ms, thin;           /* every how-manieth step of time, counted back from truth_to; by keys at different ones */
 };
 
 struct pair {
