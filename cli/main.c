@@ -33,7 +33,7 @@ static const struct command {
      "TOPIC [-o beginning|end|-N|s@MS|e@MS] [-c N] [-e] [-p PARTITION] [-f TEMPLATE] [--output text|json|avro] "
      "[--brokers A]",
      "print records as they come", "millrace tail fraud.alerts -o -3 -e\n    millrace tail fraud.scores -f '%{score}\\n'"},
-    {"train", cli_train, "MODEL --from T --to T [--as-of T] [--set k=v,...] [--pipeline FILE] [--brokers A]",
+    {"train", cli_train, "MODEL --from T --to T [--as-of T] [--holdout D] [--set k=v,...] [--pipeline FILE] [--brokers A]",
      "train once on a past range and publish the version",
      "millrace train fraud --from 2018-07-25 --to 2018-08-01 --set max_depth=6"},
     {"models", cli_models, "list | show NAME/VERSION [--output text|json] [--brokers A]", "the models and who is champion",

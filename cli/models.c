@@ -61,6 +61,29 @@ static json_t *time_text(int64_t ms)
     return json_string(text);
 }
 
+/* Of a model of forecasts: what it forecasts, and each output's settings. */
+static void describe_target(const struct model_record *m, json_t *model)
+{
+    const struct forecast_def *d = m->target;
+    json_t *known = json_object(), *outputs = json_object();
+
+    for (size_t i = 0; i < d->n_known; i++)
+        json_object_set_new(known, d->known[i].name, json_string(d->known[i].expr));
+    for (size_t i = 0; i < m->n_outputs; i++) {
+        const struct model_output *o = &m->outputs[i];
+        json_t *params = json_object();
+
+        for (size_t k = 0; k < o->n_params; k++)
+            json_object_set_new(params, o->params[k].name, json_string(o->params[k].value));
+        json_object_set_new(outputs, o->name, json_pack("{s:o, s:i, s:I, s:b}", "params", params, "rounds", o->rounds, "bytes",
+                                                        (json_int_t)o->n_bytes, "calibrated", o->n_corrections != 0));
+    }
+    json_object_set_new(model, "target", json_pack("{s:s, s:i, s:I, s:s, s:i, s:s, s:s, s:o}", "value", d->value, "horizon", d->horizon,
+                                                   "every_ms", (json_int_t)d->every_ms, "zone", d->zone, "lead_time", d->lead_time,
+                                                   "scale", d->scale, "offset", d->offset, "known", known));
+    json_object_set_new(model, "outputs", outputs);
+}
+
 static json_t *describe(const struct model_record *m, bool champion)
 {
     json_t *metrics = json_object(), *params = json_object(), *features = json_array();
@@ -122,6 +145,8 @@ static size_t print_models(const struct model_store *store, const char *wanted, 
             if (wanted != NULL && strcmp(wanted, id) != 0)
                 continue;
             model = describe(m, now != NULL && now->champion == m->version);
+            if (m->target)
+                describe_target(m, model);
             if (model != NULL)
                 print(model, as_json, wanted != NULL);
             n_shown++;

@@ -90,11 +90,12 @@ int cli_publish(int argc, char **argv)
 
 int cli_train(int argc, char **argv)
 {
-    const char *brokers = NULL, *file = NULL, *from = NULL, *to = NULL, *as_of = NULL, *set = NULL, *model = NULL;
+    const char *brokers = NULL, *file = NULL, *from = NULL, *to = NULL, *as_of = NULL, *holdout = NULL, *set = NULL, *model = NULL;
     const char *args[20] = {NULL};
     const struct cli_option options[] = {{"--brokers", &brokers, NULL}, {"--pipeline", &file, NULL},
                                          {"--from", &from, NULL},       {"--to", &to, NULL},
-                                         {"--as-of", &as_of, NULL},     {"--set", &set, NULL}};
+                                         {"--as-of", &as_of, NULL},     {"--holdout", &holdout, NULL},
+                                         {"--set", &set, NULL}};
     const struct stage_def *stage;
     struct pipeline *p;
     struct error err;
@@ -129,6 +130,10 @@ int cli_train(int argc, char **argv)
     if (as_of != NULL) {
         args[n++] = "--as-of";
         args[n++] = as_of;
+    }
+    if (holdout != NULL) {
+        args[n++] = "--holdout";
+        args[n++] = holdout;
     }
     if (set != NULL) {
         args[n++] = "--set";

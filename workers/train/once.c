@@ -61,6 +61,7 @@ static bool read_options(struct once *o, int argc, char **argv)
 
     o->from_ms = o->to_ms = INT64_MIN;
     o->as_of_ms = INT64_MAX;
+    o->holdout_ms = -1; /* not said */
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         bool ok = c == '1' || (c == 'f' && text_parse_moment(view_str(optarg), &o->from_ms)) ||
                   (c == 't' && text_parse_moment(view_str(optarg), &o->to_ms)) ||
@@ -76,7 +77,7 @@ static bool read_options(struct once *o, int argc, char **argv)
     }
     for (; optind < argc && o->n_files < 2; optind++)
         o->files[o->n_files++] = argv[optind];
-    return o->n_files == 2 && optind == argc && o->from_ms != INT64_MIN && o->to_ms > o->from_ms + o->holdout_ms;
+    return o->n_files == 2 && optind == argc && o->from_ms != INT64_MIN && o->to_ms > o->from_ms + (o->holdout_ms > 0 ? o->holdout_ms : 0);
 }
 
 /* name=value,...: in place of the stage's own setting of that name, or beside them. */
@@ -178,8 +179,10 @@ static void print_result(const struct once *o)
     char from[32];
 
     text_format_time(o->job.span.as_of_ms + o->def->model_lag_ms, from);
-    printf("%s/%d: %" PRId64 " rows, %" PRId64 " positives, champion from %s\n", r->name, r->version, r->rows,
-           r->positives, from);
+    printf("%s/%d: %" PRId64 " rows, ", r->name, r->version, r->rows);
+    if (r->target == NULL)
+        printf("%" PRId64 " positives, ", r->positives);
+    printf("champion from %s\n", from);
     for (size_t i = 0; i < r->n_metrics; i++)
         printf("  %s %.6f\n", r->metrics[i].name, r->metrics[i].value);
 }
@@ -191,6 +194,8 @@ static enum status run(struct once *o, struct bytes *faults, struct error *err)
     train_job(&o->job, o->pipeline, o->def, models_store(o->models), o->params);
     o->job.brokers = o->brokers;
     o->job.registry = o->registry;
+    if (o->holdout_ms < 0) /* what is calibrated cannot be without */
+        o->holdout_ms = o->def->target ? o->def->holdout_ms : 0;
     o->job.span = (struct span){o->from_ms, o->to_ms - o->holdout_ms, o->to_ms, o->as_of_ms, INT64_MIN};
     if (set_params(o, err) != OK)
         return err->status;

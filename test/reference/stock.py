@@ -1,0 +1,49 @@
+"""A shop whose items sell by the weekday, and a pipeline that forecasts them: what the tests of forecasts share."""
+import datetime
+import random
+
+DAY, ITEMS, DAYS, HORIZON, LEAD = 86400000, 12, 150, 7, 3
+BEGIN = int(datetime.datetime(2024, 3, 1, tzinfo=datetime.timezone.utc).timestamp()) * 1000
+
+SALE = {"type": "record", "name": "Sale", "fields": [
+    {"name": "item", "type": "string"}, {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+    {"name": "quantity", "type": "long"}]}
+OUTPUTS = {"mean": {"objective": "reg:squarederror"},
+           "p10": {"objective": "reg:quantileerror", "quantile_alpha": 0.1},
+           "p50": {"objective": "reg:absoluteerror"},
+           "p90": {"objective": "reg:quantileerror", "quantile_alpha": 0.9}}
+PIPELINE = {
+    "pipeline": "shop", "schemas": "schemas",
+    "topics": {"sales": {"schema": "Sale", "key": "item", "time": "ts", "partitions": 2, "lateness": "2d"}, "days": {}, "rows": {}, "forecasts": {}},
+    "stages": {
+        "intake": {"worker": "ingest", "to": "sales"},
+        "daily": {"worker": "preprocess", "from": "sales", "to": "days", "tumbling": {"every": "1d", "values": {"sold": {"sum": "quantity"}}}},
+        "lags": {"worker": "preprocess", "from": "days", "to": "rows",
+                 "features": {"dow": "weekday(start)", "sold_mean": {"mean": "sold", "over": ["7d", "28d"]},
+                              "sold_before": {"previous": "sold"}}},
+        "learn": {"worker": "train", "from": "rows", "model": "shop",
+                  "target": {"value": "sold", "horizon": HORIZON, "every": "1d", "lead_time": LEAD, "scale": "sold_mean_28d", "min": 0,
+                             "known": {"target_dow": "weekday(target_time - 1)", "ahead": "step * 2"}},
+                  "outputs": OUTPUTS, "calibrate": True, "refit": True,
+                  "every": "28d", "window": "90d", "holdout": "14d",
+                  "xgboost": {"tree_method": "hist", "base_score": 1, "seed": 1, "rounds": 40, "max_depth": 4, "eta": 0.2}},
+        "ahead": {"worker": "score", "from": "rows", "model": "shop", "to": "forecasts"}}}
+
+
+NEW = "new"  # an item that is first sold a few days before the end
+LATE = 7  # every how-manieth sale comes a day late
+
+
+def sales(seed):
+    """[(item, ms, quantity)] in the order in which they come."""
+    r, out = random.Random(seed), []
+    for i in range(ITEMS):
+        level = r.choice([2, 10, 50])
+        for d in range(DAYS):
+            weekday = datetime.datetime.fromtimestamp((BEGIN + d * DAY) / 1000, datetime.timezone.utc).weekday()
+            n = int(r.gauss(level * (1.5 if weekday < 2 else 0.8), level * 0.2))
+            if n > 0:
+                out.append((f"i{i}", BEGIN + d * DAY + r.randrange(DAY), n))
+    out += [(NEW, BEGIN + d * DAY + DAY // 2, 20 + d % 3) for d in range(DAYS - 4, DAYS)]
+    out.sort(key=lambda s: s[1])
+    return [s for _, s in sorted(((ms + (DAY if n % LATE == 0 else 0), n), (i, ms, q)) for n, (i, ms, q) in enumerate(out))]
