@@ -130,7 +130,9 @@ static double rate(const struct asked *a)
 
 static double distinct(const struct asked *a)
 {
-    return part_distinct(a->past, a->of->parts[0]);
+    const struct part_def *d = a->of->parts[0];
+
+    return d->kind == &PART_RECENT ? part_recent(a->past, d, a->as_of) : part_distinct(a->past, d);
 }
 
 static double top(const struct asked *a)
@@ -188,10 +190,11 @@ const struct aggregate aggregates[] = {
     {.name = "rate", .takes = TAKES_TOPIC, .type = COL_DOUBLE, .not_ever = true, .value = rate,
      .about = "Events per second: of the window's length, or since its first event where it has none.", .formula = "events / seconds",
      .unit = "1/s", .error = "2 roundings", .cost = WINDOW},
-    {.name = "distinct", .takes = TAKES_ANY, .type = COL_INT, .parts = {&PART_COUNTS}, .ever = {&PART_DISTINCT}, .value = distinct,
-     .about = "How many different values. Exact; since ever exact up to 256, from there with a standard error of 1.6 %.",
-     .formula = "how many different x", .unit = "values", .error = "none; since ever beyond 256 a standard error of 1.6 %",
-     .cost = "one step each; a late event looks at its window; since ever beyond 256: 4,096 registers of a byte are read"},
+    {.name = "distinct", .takes = TAKES_ANY, .type = COL_INT, .parts = {&PART_COUNTS}, .ever = {&PART_DISTINCT}, .tiled = &PART_RECENT,
+     .value = distinct,
+     .about = "How many different values. Exact; since ever, and with `resolution`, exact up to 256, from there an estimate.",
+     .formula = "how many different x", .unit = "values", .error = "none; beyond 256 a standard error of 1.6 % since ever, of 3.3 % with `resolution`",
+     .cost = "one step each; a late event looks at its window; since ever beyond 256: 4,096 registers of a byte are read; with `resolution`: a look at up to 257 values, beyond 256 at 1,024 registers too"},
     {.name = "top", .takes = TAKES_ANY, .type = COL_DOUBLE, .parts = {&PART_COUNTS}, .not_ever = true, .parameter = "rank",
      .parameter_min = 1, .parameter_max = 16, .parameter_default = 1, .value = top,
      .about = "The most frequent value, or the one of another `rank`; of equally frequent ones the smallest. Exact. Text comes as its hash.",

@@ -67,6 +67,7 @@ struct aggregate {
     const struct part_kind *parts[2]; /* of a window with a tail */
     const struct part_kind *ever[2];  /* since ever; NULL: the same */
     const struct part_kind *closed[2]; /* of a window that closes, of which no rows are kept; NULL: as since ever */
+    const struct part_kind *tiled; /* of a window whose tail is kept as tiles; NULL: tiles of those since ever, if they can be */
     bool not_ever;     /* has no meaning since ever */
     bool only_latest;  /* looks at the last event alone: any window since ever is the last event */
     bool only_ever;    /* `over` is its half-life */

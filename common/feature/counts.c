@@ -25,22 +25,13 @@ static uint64_t bits_of(double v)
 }
 
 /* Of the value alone: the same in every process (splitmix64). */
-static uint64_t hash_of(double v)
+uint64_t part_hash(double v)
 {
     uint64_t x = bits_of(v) + 0x9e3779b97f4a7c15u;
 
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
     x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
     return x ^ (x >> 31);
-}
-
-static unsigned order_for(const struct past *p, size_t n_bytes)
-{
-    unsigned order = 0;
-
-    while (run_bytes(p->plan, order) < n_bytes)
-        order++;
-    return order;
 }
 
 /* ---- the hash table ---- */
@@ -51,7 +42,7 @@ static uint32_t slots_of(const struct past *p, const struct part_counts *c)
 
 static uint32_t slot_of(const struct counted *slots, uint32_t n_slots, double v)
 {
-    uint32_t i = (uint32_t)hash_of(v) & (n_slots - 1);
+    uint32_t i = (uint32_t)part_hash(v) & (n_slots - 1);
 
     while (slots[i].n && slots[i].v != v)
         i = (i + 1) & (n_slots - 1);
@@ -114,7 +105,7 @@ static void close_slot(struct past *p, struct part_counts *c, uint32_t hole)
 
     c->n--;
     for (uint32_t i = (hole + 1) & mask; slots[i].n; i = (i + 1) & mask) {
-        uint32_t home = (uint32_t)hash_of(slots[i].v) & mask;
+        uint32_t home = (uint32_t)part_hash(slots[i].v) & mask;
 
         if (((i - home) & mask) < ((i - hole) & mask))
             continue;
@@ -177,7 +168,7 @@ double part_top(const struct past *p, const struct part_def *def, unsigned rank)
 /* ---- distinct since ever ---- */
 static void registers_add(uint8_t *registers, double v)
 {
-    uint64_t h = hash_of(v);
+    uint64_t h = part_hash(v);
     uint64_t rest = h << REGISTER_BITS;
     uint8_t rank = rest ? (uint8_t)(__builtin_clzll(rest) + 1) : 64 - REGISTER_BITS + 1;
     uint8_t *r = &registers[h >> (64 - REGISTER_BITS)];
@@ -188,7 +179,7 @@ static void registers_add(uint8_t *registers, double v)
 static void to_sketch(struct past *p, const struct part_def *def)
 {
     struct part_counts *c = part_of(p, def), old = *c;
-    unsigned order = order_for(p, REGISTERS);
+    unsigned order = run_order(p->plan, REGISTERS);
     uint32_t run = past_take(p, order);
 
     if (run == 0)
@@ -244,23 +235,30 @@ static void distinct_merge(struct past *p, const struct part_def *def, const str
     }
 }
 
+/* by_rank: how many of m registers have each rank. */
+double part_estimate(const uint32_t *by_rank, unsigned rank_max, uint32_t m)
+{
+    double sum = 0, estimate;
+
+    for (unsigned rank = rank_max + 1; rank-- > 0;)
+        sum += ldexp(by_rank[rank], -(int)rank);
+    estimate = 0.7213 / (1 + 1.079 / m) * m * m / sum;
+    if (estimate <= 2.5 * m && by_rank[0])
+        estimate = m * log((double)m / by_rank[0]);
+    return floor(estimate + 0.5);
+}
+
 double part_distinct(const struct past *p, const struct part_def *def)
 {
     const struct part_counts *c = part_of(p, def);
     const uint8_t *registers = past_at(p, c->run);
-    double sum = 0, m = REGISTERS, estimate;
-    uint32_t zeros = 0;
+    uint32_t by_rank[256] = {0};
 
     if (!c->is_sketch)
         return c->n;
-    for (uint32_t i = 0; i < REGISTERS; i++) {
-        sum += ldexp(1, -registers[i]);
-        zeros += registers[i] == 0;
-    }
-    estimate = 0.7213 / (1 + 1.079 / m) * m * m / sum;
-    if (estimate <= 2.5 * m && zeros)
-        estimate = m * log(m / zeros);
-    return floor(estimate + 0.5);
+    for (uint32_t i = 0; i < REGISTERS; i++)
+        by_rank[registers[i]]++;
+    return part_estimate(by_rank, 64, REGISTERS);
 }
 
 /* ---- buckets ---- */

@@ -82,9 +82,9 @@ static enum status tiles_of(const struct feature_def *d, const struct aggregate 
 
     if (!parse_duration(d->resolution, &s->tile_ms) || s->tile_ms == 0)
         return err_set(err, ERR_FATAL, "feature '%s': resolution '%s' is no duration; examples: 1h, 5m, 1d", d->name, d->resolution);
-    if (kinds[0] == NULL || kinds[0]->in == NULL || a->only_ever)
+    if ((kinds[0] == NULL || kinds[0]->in == NULL || a->only_ever) && a->tiled == NULL)
         return err_set(err, ERR_FATAL, "feature '%s': %s cannot be made of tiles: leave \"resolution\" out; count, sum, mean, variance, "
-                       "stddev, zscore, ratio, min and max can", d->name, a->name);
+                       "stddev, zscore, ratio, min, max and distinct can", d->name, a->name);
     if (s->kind != WINDOW_TIME)
         return err_set(err, ERR_FATAL, "feature '%s': resolution is of windows by time such as \"60d\", got '%s'", d->name, over);
     if (s->tile_ms > s->ms || s->ms / s->tile_ms > TILES_MAX)
@@ -204,7 +204,11 @@ static bool make_parts(struct plan *p, const struct aggregate *a, const struct w
                                 .factor = value < 0 ? 1 : r->values[value].factor};
         struct part_def base;
 
-        if (tile_ms) {
+        if (tile_ms && a->tiled) {
+            part.kind = a->tiled;
+            part.tile_ms = tile_ms;
+            part.span_ms = w->ms;
+        } else if (tile_ms) {
             part.inner = part.kind;
             part.kind = &PART_TILES;
             part.tile_ms = tile_ms;

@@ -56,19 +56,10 @@ size_t fields_bytes(const struct ring_def *def, const struct col *const *cols, s
     return n;
 }
 
-static unsigned order_of(const struct past *p, size_t n_bytes)
-{
-    unsigned order = 0;
-
-    while (run_bytes(p->plan, order) < n_bytes)
-        order++;
-    return order;
-}
-
 uint32_t fields_put(struct past *p, const struct ring_def *def, const struct col *const *cols, size_t r)
 {
     size_t n_bytes = fields_bytes(def, cols, r), at = texts_at(def);
-    uint32_t place = past_take(p, order_of(p, n_bytes));
+    uint32_t place = past_take(p, run_order(p->plan, n_bytes));
     struct packed *to = past_at(p, place);
 
     assert(n_bytes <= FIELDS_BYTES_MAX);
@@ -97,7 +88,7 @@ uint32_t fields_put(struct past *p, const struct ring_def *def, const struct col
 
 void fields_give(struct past *p, uint32_t place)
 {
-    past_give(p, place, order_of(p, ((const struct packed *)past_at(p, place))->n_bytes));
+    past_give(p, place, run_order(p->plan, ((const struct packed *)past_at(p, place))->n_bytes));
 }
 
 bool fields_check(const struct past *p, const struct ring_def *def, uint32_t place, struct claims *c)
@@ -105,7 +96,7 @@ bool fields_check(const struct past *p, const struct ring_def *def, uint32_t pla
     const struct packed *from = past_at(p, place);
 
     if (!past_has(c, place) || from->n_bytes < texts_at(def) || from->n_bytes > FIELDS_BYTES_MAX ||
-        !past_claim(c, place, order_of(p, from->n_bytes)))
+        !past_claim(c, place, run_order(p->plan, from->n_bytes)))
         return false;
     for (size_t i = 0; i < def->n_fields; i++) {
         uint32_t at = word(def, from, i)->text.at, n = word(def, from, i)->text.n;

@@ -92,9 +92,14 @@ struct part_tiles {
     int64_t from;      /* tiles before this one are gone */
     uint32_t run, order, first, n;
 };
+/* The latest values by tile of time, and what is known of more than those (recent.c). */
+struct part_recent {
+    uint32_t run, order, n;
+    uint32_t registers; /* a run; 0: none */
+};
 
 extern const struct part_kind PART_EVENTS, PART_SUM, PART_SQUARES, PART_MIN, PART_MAX, PART_LEAST, PART_MOST, PART_FIRST, PART_LATEST,
-    PART_DECAYED, PART_COUNTS, PART_DISTINCT, PART_BUCKETS, PART_TILES;
+    PART_DECAYED, PART_COUNTS, PART_DISTINCT, PART_BUCKETS, PART_TILES, PART_RECENT;
 
 static inline void *part_of(const struct past *p, const struct part_def *def)
 {
@@ -110,6 +115,14 @@ double part_spread(const struct part_sum *s, const struct part_squares *q);
 double part_deque_best(const struct past *p, const struct part_def *def);
 /* Tiles that the window as of this moment does not reach leave. Whether there were some. */
 bool part_tiles_expire(struct past *p, const struct part_def *def, int64_t as_of);
+/* The tile of that length which a time lies in: (i * tile_ms, (i + 1) * tile_ms]. */
+int64_t part_tile_of(int64_t ms, int64_t tile_ms);
+/* Of the value alone: the same in every process. */
+uint64_t part_hash(double v);
+/* HyperLogLog's, of registers by rank: what they have seen; m: how many they are. */
+double part_estimate(const uint32_t *by_rank, unsigned rank_max, uint32_t m);
+/* How many different values in the window of PART_RECENT as of a moment; exact up to DISTINCT_EXACT, from there with a standard error of 3.3 %. */
+double part_recent(const struct past *p, const struct part_def *def, int64_t as_of);
 /* How many different values; exact up to DISTINCT_EXACT, from there an estimate with a standard error of 1.6 %. */
 #define DISTINCT_EXACT 256
 double part_distinct(const struct past *p, const struct part_def *def);

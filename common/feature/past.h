@@ -62,4 +62,14 @@ static inline size_t run_bytes(const struct plan *plan, unsigned order)
     return (size_t)plan->page_bytes << order;
 }
 
+/* Of the smallest run that has so many. */
+static inline unsigned run_order(const struct plan *plan, size_t n_bytes)
+{
+    unsigned order = 0;
+
+    while (run_bytes(plan, order) < n_bytes)
+        order++;
+    return order;
+}
+
 #endif

@@ -30,7 +30,7 @@ static struct tile *at(const struct past *p, const struct part_def *def, const s
     return (struct tile *)(void *)((uint8_t *)past_at(p, t->run) + (i < cap ? i : i - cap) * tile_bytes(def));
 }
 
-static int64_t number_of(int64_t ms, int64_t tile_ms)
+int64_t part_tile_of(int64_t ms, int64_t tile_ms)
 {
     return floor_div(ms, tile_ms) - (ms % tile_ms == 0);
 }
@@ -103,7 +103,7 @@ static void add_to(struct past *p, const struct part_def *def, const void *inner
 static void add(struct past *p, const struct part_def *def, const struct event *e)
 {
     const struct part_tiles *t = part_of(p, def);
-    int64_t number = number_of(e->ms, def->tile_ms);
+    int64_t number = part_tile_of(e->ms, def->tile_ms);
     uint32_t i;
 
     if (number < t->from || isnan(e->v))

@@ -117,7 +117,7 @@ static const struct key_def feature_keys[] = {
     {"rank", "1 to 16", "Of `top`. Default: 1."},
     {"share", "0 to 1", "Of `quantile`, required."},
     {"delay", "duration", "Moves the windows' end back: (t - w - delay, t - delay]. Default: none."},
-    {"resolution", "duration", "Keeps windows by time as tiles of this length instead of events: at most 2 x (`over` / `resolution` + 2) of them a key, however many events it has. The window's end stays exact; its beginning is the last tile's border (a multiple of the resolution since 1970, UTC) at or before t - w - delay, so it may hold up to one tile more. Of `count`, `sum`, `mean`, `variance`, `stddev`, `zscore`, `ratio`, `min` and `max`; at least 1/10000 of the window. Default: none."},
+    {"resolution", "duration", "Keeps windows by time as tiles of this length instead of events: at most 2 x (`over` / `resolution` + 2) of them a key, however many events it has. The window's end stays exact; its beginning is the last tile's border (a multiple of the resolution since 1970, UTC) at or before t - w - delay, so it may hold up to one tile more. Of `count`, `sum`, `mean`, `variance`, `stddev`, `zscore`, `ratio`, `min`, `max` and `distinct`; at least 1/10000 of the window. Default: none."},
 };
 
 static const struct key_def join_keys[] = {

@@ -450,12 +450,52 @@ static void another_input_is_corrected_for_what_comes_later(void **state)
     compare(2, other_defs, ARRAY_LEN(other_defs), 0, 2);
 }
 
+/* A key of many chunks, of which each commit writes those that changed. */
+static void what_changes_is_written(void **state)
+{
+    const struct feature_def def = {.name = "sum", .aggregate = "sum", .of = "units", OVER("20s")};
+    struct pair p = pair_new(1, &def, 1);
+    struct state *s = state_new(SIZE_MAX), *log = state_new(SIZE_MAX);
+    struct arena a = ARENA_EMPTY;
+    static char text[3000];
+    size_t most = 0;
+    struct rand r;
+
+    (void)state;
+    rand_seed(&r, 5);
+    for (int64_t i = 0; i < 1000; i++) {
+        struct batch_of x;
+        struct features_rows out;
+        struct error err;
+
+        arena_reset(&a);
+        x = batch_new(&a, &p.inputs[0], 1);
+        batch_put(&x, &(struct taken){.ms = (i - (int64_t)rand_below(&r, 50) * (int64_t)rand_below(&r, 2)) * 100}, 0);
+        memset(text, (int)('a' + i % 26), sizeof(text));
+        x.b.cols[0].view[0] = view_of(text, rand_below(&r, sizeof(text)));
+        if (features_again(p.f, s, &x.b, x.keys, x.ms, x.bad, i * 100, 0, 1, &out, &err) != OK ||
+            features_apply(p.f, s, 0, &out.cols, out.keys, out.event_ms, out.bad, i * 100, 0, 1, &err) != OK)
+            fail_msg("%s", err.text);
+        commit_to(log, s);
+        if (!log_has(log, s, view_str("key 0")))
+            fail_msg("row %lld: the log has something else", (long long)i);
+        most = state_bytes(s) > most ? state_bytes(s) : most;
+    }
+    printf("at most %zu bytes\n", most);
+    assert_true(most > 2 * STATE_CHUNK_BYTES && most < 12 * STATE_CHUNK_BYTES);
+    arena_done(&a);
+    state_free(s);
+    state_free(log);
+    pair_done(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_correction_and_what_rests_on_it_come_out_as_if_it_had_been_there),
         cmocka_unit_test(what_lies_beyond_the_longest_window_does_not_come_again),
         cmocka_unit_test(another_input_is_corrected_for_what_comes_later),
+        cmocka_unit_test(what_changes_is_written),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
