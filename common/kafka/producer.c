@@ -65,7 +65,7 @@ enum status producer_open(struct producer *p, struct error *err)
     conf_begin(&c, CONF_PRODUCER, p->brokers);
     conf_stage(&c, CONF_PRODUCER, p->p ? &p->p->memory : &memory);
     if (p->id == NULL)
-        conf_try(&c, "linger.ms", "0"); /* nobody waits for a batch here */
+        conf_try(&c, "linger.ms", "5"); /* no commit gathers them: at 0 each record is a request, and one more for every reader */
     conf_given(&c, p->p);
     snprintf(batch, sizeof(batch), "%zu", p->batch_bytes);
     conf_set(&c, "batch.size", batch);
