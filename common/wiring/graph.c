@@ -95,7 +95,7 @@ static bool reads_in_order(const struct stage_def *s)
     if (strcmp(s->worker, "preprocess") == 0)
         return s->compiled && features_has_state(s->compiled);
     for (size_t r = 0; r < s->n_rules; r++)
-        if (s->rules[r].cooldown_ms > 0)
+        if (s->rules[r].cooldown_ms > 0 || s->rules[r].once_per)
             return true;
     return strcmp(s->worker, "train") == 0;
 }

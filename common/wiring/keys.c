@@ -109,6 +109,7 @@ static const struct key_def rule_keys[] = {
     {"severity", "choice, required", "`low`, `medium`, `high` or `critical`."},
     {"key", "field", "What the cooldown counts by: the field that partitions the input. Default: that field."},
     {"cooldown", "duration", "After an alert this rule is silent for the same key, in event time. Default: `0s`, none."},
+    {"once_per", "expression", "After an alert this rule is silent for the same key until the value of this is another one than it was then; null is a value too. `order_seq`: one alert an order. Default: none."},
 };
 static const struct key_def feature_keys[] = {
     {"over", "window or list, required", "One column for each, `<name>_<window>`. `7d`: (t - 7d, t], the record itself included; `last10`: the last ten records; `gap30m`: the session, all records back to a pause of more than 30 minutes; `ever`. Of `ewm`: half-lives. Without one `last`, `previous` and `since` are of the last record."},

@@ -37,7 +37,12 @@ struct topic {
     bool ordered;     /* some stage of the wiring reads it in order: its writer sends marks */
 };
 
-struct rule { const char *name, *when, *severity, *key /* the field that partitions the input; NULL: not known */; int64_t cooldown_ms; };
+struct rule {
+    const char *name, *when, *severity;
+    const char *key;      /* the field that partitions the input; NULL: not known */
+    int64_t cooldown_ms;
+    const char *once_per; /* NULL: none */
+};
 struct setting { const char *name, *value; }; /* value as text */
 
 struct stage_def {

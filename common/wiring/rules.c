@@ -16,18 +16,26 @@ static const struct made alert_made[] = {
     {"severity", "{\"name\":\"severity\",\"type\":\"string\"}", SCHEMA_STRING},
 };
 
-void check_condition(struct loader *l, const char *path, const char *text, const struct feature_col *cols, size_t n)
+/* What is no `what` over the columns is a fault at `path`; false too. */
+static bool check_expression(struct loader *l, const char *path, const char *text, const char *what, const struct feature_col *cols,
+                             size_t n, enum col_type *ret_type)
 {
     struct expr *expr = NULL;
-    enum col_type type;
     struct error err;
 
-    if (expr_new(text, cols, n, &expr, &type, &err) != OK) {
-        fault(l, path, "expected a condition, got: %s", err.text);
-        return;
+    if (expr_new(text, cols, n, &expr, ret_type, &err) != OK) {
+        fault(l, path, "expected %s, got: %s", what, err.text);
+        return false;
     }
     expr_free(expr);
-    if (type != COL_BOOL)
+    return true;
+}
+
+void check_condition(struct loader *l, const char *path, const char *text, const struct feature_col *cols, size_t n)
+{
+    enum col_type type;
+
+    if (check_expression(l, path, text, "a condition", cols, n, &type) && type != COL_BOOL)
         fault(l, path, "expected a condition (true or false), got a value of type %s", col_type_name(type));
 }
 
@@ -100,13 +108,18 @@ static void load_rule(struct loader *l, const struct stage_def *s, struct at at,
         fault(l, path_key(l, at.path, "severity"), "expected low, medium, high or critical, got '%.48s'%s", r->severity,
               hint(l, r->severity, levels, ARRAY_LEN(levels)));
     r->cooldown_ms = read_duration(l, at, "cooldown", 0, 0, 366 * DAY_MS);
+    r->once_per = read_string(l, at, "once_per", /* required= */ false);
     r->key = read_string(l, at, "key", /* required= */ false);
     check_rule_key(l, s, at, r, broken);
-    if (r->when && !broken) {
+    if (!broken) {
         size_t n;
         struct feature_col *cols = topic_cols(l, (size_t)s->from[0], 0, &n);
+        enum col_type type;
 
-        check_condition(l, path_key(l, at.path, "when"), r->when, cols, n);
+        if (r->when)
+            check_condition(l, path_key(l, at.path, "when"), r->when, cols, n);
+        if (r->once_per)
+            (void)check_expression(l, path_key(l, at.path, "once_per"), r->once_per, "an expression", cols, n, &type);
     }
 }
 

@@ -143,7 +143,7 @@ static void what_was_said_is_dirty_state_and_silence_is_not(void **state)
 {
     struct state_chunk chunk;
     struct bench b;
-    int64_t last;
+    int64_t last[2];
 
     (void)state;
     begin(&b, two_rules);
@@ -154,8 +154,8 @@ static void what_was_said_is_dirty_state_and_silence_is_not(void **state)
     assert_true(state_next_chunk(b.state, &chunk));
     assert_true(view_eq(chunk.entry->key, view_of("high\0customer_id\0a", 18)));
     assert_int_equal(chunk.bytes.n, sizeof(last));
-    memcpy(&last, chunk.bytes.data, sizeof(last));
-    assert_true(last == T0);
+    memcpy(last, chunk.bytes.data, sizeof(last));
+    assert_true(last[0] == T0 && last[1] == 0);
     assert_false(state_next_chunk(b.state, &chunk));
     rows(&b, 1);
     fill(&b, 0, "a", T0 + 10, 1, 0.9);
@@ -197,6 +197,57 @@ static void a_full_state_ends_the_stage_instead_of_forgetting(void **state)
         st = alert_transform(b.ctx, &b.in, &b.out, &err);
     }
     assert_int_equal(st, ERR_FATAL);
+    end(&b);
+}
+
+static void once_per_is_silent_until_the_value_changes_and_null_is_a_value(void **state)
+{
+    const struct {
+        const char *customer;
+        double score; /* below 0: null */
+        bool told;
+    } table[] = {
+        {"a", 0.5, true}, {"a", 0.5, false}, {"b", 0.5, true}, {"a", 0.7, true},  {"a", 0.5, true}, /* not what it was last */
+        {"a", -1, true},  {"a", -1, false},  {"a", 0, true},   {"b", 0.5, false}, {"a", -1, true},
+    };
+    struct bench b;
+
+    (void)state;
+    for (size_t at_once = 1; at_once <= ARRAY_LEN(table); at_once++) {
+        begin(&b, STAGE("{\"name\": \"new\", \"when\": \"amount > 0\", \"severity\": \"low\", \"once_per\": \"score\"}"));
+        for (size_t i = 0; i < ARRAY_LEN(table); i += at_once) {
+            size_t n = ARRAY_LEN(table) - i < at_once ? ARRAY_LEN(table) - i : at_once, o = 0;
+
+            rows(&b, n);
+            for (size_t k = 0; k < n; k++)
+                fill(&b, k, table[i + k].customer, T0 + (int64_t)(i + k), 1, table[i + k].score);
+            run(&b);
+            for (size_t k = 0; k < n; k++)
+                if (table[i + k].told)
+                    expect(&b, o++, (uint32_t)k, "new", "low");
+            assert_int_equal(b.out.cols.n_rows, o);
+        }
+        end(&b);
+    }
+}
+
+static void a_cooldown_and_once_per_must_both_be_over(void **state)
+{
+    struct bench b;
+
+    (void)state;
+    begin(&b, STAGE("{\"name\": \"new\", \"when\": \"amount > 0\", \"severity\": \"low\", \"cooldown\": \"1h\", \"once_per\": \"terminal_id\"}"));
+    rows(&b, 4);
+    for (size_t i = 0; i < 4; i++)
+        fill(&b, i, "a", T0 + (int64_t)i * HOUR_MS / 2, 1, -1);
+    set_text(&b.in, "terminal_id", 0, "x");
+    set_text(&b.in, "terminal_id", 1, "y"); /* too soon */
+    set_text(&b.in, "terminal_id", 2, "x"); /* the same */
+    set_text(&b.in, "terminal_id", 3, "y");
+    run(&b);
+    assert_int_equal(b.out.cols.n_rows, 2);
+    expect(&b, 0, 0, "new", "low");
+    expect(&b, 1, 3, "new", "low");
     end(&b);
 }
 
@@ -254,6 +305,8 @@ int main(void)
         cmocka_unit_test(each_rule_that_holds_gives_an_alert_in_the_order_of_the_rules),
         cmocka_unit_test(a_null_condition_does_not_hold_and_a_bad_row_says_nothing),
         cmocka_unit_test(a_cooldown_is_silent_up_to_its_end_in_event_time_for_its_key_alone),
+        cmocka_unit_test(once_per_is_silent_until_the_value_changes_and_null_is_a_value),
+        cmocka_unit_test(a_cooldown_and_once_per_must_both_be_over),
         cmocka_unit_test(what_was_said_is_dirty_state_and_silence_is_not),
         cmocka_unit_test(columns_that_no_rule_needs_are_not_asked_for),
         cmocka_unit_test(a_full_state_ends_the_stage_instead_of_forgetting),

@@ -3,12 +3,20 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/siphash.h"
+
 #define RULES_MAX 256
+
+struct spoken { /* the last alert of a rule for a key */
+    int64_t ms;    /* event time */
+    uint64_t once; /* the hash of what once_per was; 0: null, or the rule has none */
+};
 
 struct alert {
     const struct rule *rules;
-    struct expr *conditions[RULES_MAX];
+    struct expr *conditions[RULES_MAX], *once[RULES_MAX]; /* once: NULL where the rule has none */
     size_t n_rules;
+    struct bytes key;
 };
 
 enum status alert_open(struct stage *s, void **ret_ctx, struct error *err)
@@ -32,65 +40,89 @@ enum status alert_open(struct stage *s, void **ret_ctx, struct error *err)
 
         if (expr_new(r->when, cols, n, &a->conditions[a->n_rules], &type, err) != OK)
             return err_wrap(err, "rule '%s'", r->name);
+        if (r->once_per && expr_new(r->once_per, cols, n, &a->once[a->n_rules], &type, err) != OK)
+            return err_wrap(err, "rule '%s': once_per", r->name);
         for (size_t i = 0; i < n; i++)
-            if (expr_needs(a->conditions[a->n_rules], leaves[i].path) || (r->key && strcmp(r->key, leaves[i].path) == 0))
+            if (expr_needs(a->conditions[a->n_rules], leaves[i].path) ||
+                (r->once_per && expr_needs(a->once[a->n_rules], leaves[i].path)) || (r->key && strcmp(r->key, leaves[i].path) == 0))
                 stage_want(s, 0, leaves[i].path, leaves[i].type);
     }
     return OK;
 }
 
-static struct view cooldown_key(const struct rule *rule, const struct rows *in, size_t r)
+static void put_text(struct bytes *b, const char *text)
+{
+    bytes_append(b, text, strlen(text) + 1);
+}
+
+/* What was said before is remembered by; with another field or expression the rule begins anew. */
+static struct view silence_key(struct alert *a, const struct rule *rule, const struct rows *in, size_t r)
 {
     const struct col *c = rule->key ? batch_col(in->cols, rule->key) : NULL;
     struct view text = in->keys[r];
-    const char *field = rule->key ? rule->key : "";
-    size_t n = strlen(rule->name) + 1, n_field = strlen(field) + 1;
-    uint8_t *p;
 
     if (c && !c->null[r])
         text = c->type >= COL_STRING ? c->view[r] : view_str(arena_printf(in->cols->arena, "%" PRId64, c->i64[r]));
-    p = arena_alloc(in->cols->arena, n + n_field + text.n);
-    memcpy(p, rule->name, n);
-    memcpy(p + n, field, n_field); /* with another field the rule begins anew */
-    if (text.n)
-        memcpy(p + n + n_field, text.data, text.n);
-    return view_of(p, n + n_field + text.n);
+    bytes_clear(&a->key);
+    put_text(&a->key, rule->name);
+    put_text(&a->key, rule->key ? rule->key : "");
+    if (rule->once_per)
+        put_text(&a->key, rule->once_per);
+    bytes_append(&a->key, text.data, text.n);
+    return view_of(a->key.data, a->key.n);
 }
 
-/* Whether the rule may speak now; remembers that it did. */
-static enum status may_alert(const struct rule *rule, struct rows *in, size_t r, bool *ret_may, struct error *err)
+/* Equal for equal values of one type, null included. */
+static uint64_t value_hash(const struct col *c, size_t r)
 {
+    static const uint64_t key[2] = {0x6f6e63655f706572, 0};
+    struct view v = {0};
+
+    if (c->null[r])
+        return 0;
+    if (c->type >= COL_STRING)
+        v = c->view[r];
+    else
+        v = view_of(c->type == COL_DOUBLE ? (const void *)&c->f64[r] : (const void *)&c->i64[r], 8);
+    return siphash(key, v) | 1;
+}
+
+/* Whether the rule may speak now; remembers that it did. once: the rule's once_per, evaluated. */
+static enum status may_alert(struct alert *a, const struct rule *rule, const struct col *once, struct rows *in, size_t r,
+                             bool *ret_may, struct error *err)
+{
+    struct spoken now = {in->event_ms[r], once ? value_hash(once, r) : 0}, last;
     struct entry *e;
-    int64_t last;
 
     *ret_may = true;
-    if (rule->cooldown_ms == 0)
+    if (rule->cooldown_ms == 0 && once == NULL)
         return OK;
-    e = state_get(in->state, cooldown_key(rule, in, r), err);
+    e = state_get(in->state, silence_key(a, rule, in, r), err);
     if (e == NULL)
         return err->status;
     if (e->n_bytes != 0) {
         memcpy(&last, e->value, sizeof(last));
-        *ret_may = in->event_ms[r] >= last + rule->cooldown_ms;
+        *ret_may = now.ms >= last.ms + rule->cooldown_ms && (once == NULL || now.once != last.once);
     } else if (state_resize(in->state, e, sizeof(last), err) != OK) {
         return err->status;
     }
     if (*ret_may) {
-        memcpy(e->value, &in->event_ms[r], sizeof(last));
-        state_dirty(in->state, e, 0, sizeof(last), in->commit);
+        memcpy(e->value, &now, sizeof(now));
+        state_dirty(in->state, e, 0, sizeof(now), in->commit);
     }
     return OK;
 }
 
 enum status alert_transform(void *ctx, struct rows *in, struct out *outs, struct error *err)
 {
-    const struct alert *a = ctx;
-    struct col *holds = arena_alloc(in->cols->arena, (a->n_rules + 1) * sizeof(*holds));
+    struct alert *a = ctx;
+    struct col *holds = arena_alloc(in->cols->arena, (2 * a->n_rules + 1) * sizeof(*holds)), *once = holds + a->n_rules;
     struct out *out = &outs[0];
     struct col *name, *severity;
 
     for (size_t i = 0; i < a->n_rules; i++)
-        if (expr_eval(a->conditions[i], in->cols, &holds[i], err) != OK)
+        if (expr_eval(a->conditions[i], in->cols, &holds[i], err) != OK ||
+            (a->once[i] && expr_eval(a->once[i], in->cols, &once[i], err) != OK))
             return err_wrap(err, "rule '%s'", a->rules[i].name);
     out_begin(out, in->cols->arena, in->cols->n_rows * (a->n_rules + 1));
     batch_add_col(&out->cols, "rule", COL_STRING);
@@ -104,7 +136,7 @@ enum status alert_transform(void *ctx, struct rows *in, struct out *outs, struct
 
             if (holds[i].null[r] || !holds[i].i64[r])
                 continue;
-            if (may_alert(&a->rules[i], in, r, &may, err) != OK)
+            if (may_alert(a, &a->rules[i], a->once[i] ? &once[i] : NULL, in, r, &may, err) != OK)
                 return err->status;
             if (!may)
                 continue;
@@ -119,9 +151,9 @@ enum status alert_transform(void *ctx, struct rows *in, struct out *outs, struct
 enum status alert_check(void *ctx, struct view value, struct error *err)
 {
     (void)ctx;
-    if (value.n == 0 || value.n == sizeof(int64_t))
+    if (value.n == 0 || value.n == sizeof(struct spoken))
         return OK;
-    return err_set(err, ERR_FATAL, "a cooldown's time has %zu bytes, expected %zu", value.n, sizeof(int64_t));
+    return err_set(err, ERR_FATAL, "what a rule said last has %zu bytes, expected %zu", value.n, sizeof(struct spoken));
 }
 
 void alert_close(void *ctx)
@@ -130,5 +162,8 @@ void alert_close(void *ctx)
 
     for (size_t i = 0; i < a->n_rules; i++)
         expr_free(a->conditions[i]);
+    for (size_t i = 0; i < RULES_MAX; i++)
+        expr_free(a->once[i]);
+    bytes_done(&a->key);
     free(a);
 }

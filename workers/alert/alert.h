@@ -4,7 +4,9 @@
  *
  * Null     a condition that is null does not hold.
  * Cooldown of a rule is per value of its key field, in event time: [t, t + cooldown) after an alert at t is silent.
- * State    key: rule name, a NUL, the key field's text; value: event time of the last alert (8 bytes).
+ * Once per of a rule: after an alert the same key is silent until the expression has another value (null is one).
+ * State    key: rule name, a NUL, the key field, a NUL, where there is one the once_per expression and a NUL, the key's
+ *          text; value: struct spoken.
  * Pure but for that state.
  */
 #ifndef WORKERS_ALERT_H
