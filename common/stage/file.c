@@ -165,7 +165,7 @@ static enum status file_take(struct log *log, int timeout_ms, struct log_record 
     size_t n = 0;
 
     (void)timeout_ms;
-    finite_assign(&l->finite, a);
+    finite_take(&l->finite, a);
     if (flush(l, err) != OK)
         return err->status;
     for (size_t i = 0; i < s->n_inputs; i++) {
@@ -188,6 +188,7 @@ static void file_release(struct log *log, struct log_record *r)
 {
     struct log_file *l = (struct log_file *)log;
 
+    finite_moved(&l->finite);
     file_order_end(&l->in[r->input].order, (uint64_t)(uintptr_t)r->handle);
 }
 

@@ -18,16 +18,29 @@ void finite_done(struct finite *f)
     free(f->tasks);
 }
 
-void finite_assign(struct finite *f, struct log_assignment *ret)
+void finite_take(struct finite *f, struct log_assignment *ret)
 {
+    bool paused = false, open = false;
+
+    for (size_t i = 0; i < f->stage->n_inputs; i++) {
+        paused |= !f->in[i].ended && f->in[i].n_paused > 0;
+        open |= !f->in[i].ended && f->in[i].n_paused == 0;
+    }
+    f->stalled = paused && !open && !f->moved;
+    f->moved = false;
     if (!f->assigned)
         *ret = (struct log_assignment){true, f->tasks, (size_t)f->stage->n_tasks_all};
     f->assigned = true;
 }
 
+void finite_moved(struct finite *f)
+{
+    f->moved = true;
+}
+
 bool finite_open(const struct finite *f, size_t input)
 {
-    return !f->in[input].ended && f->in[input].n_paused == 0;
+    return !f->in[input].ended && (f->in[input].n_paused == 0 || f->stalled);
 }
 
 bool finite_next_end(struct finite *f, size_t input, struct log_record *ret)

@@ -15,6 +15,8 @@ struct finite {
     struct stage *stage;
     int *tasks;
     bool assigned;
+    bool moved;   /* a record was released since the last take */
+    bool stalled; /* nothing moves, for what is waited for lies behind what is paused */
     struct {
         bool ended;
         int n_told; /* partitions that were told of the end */
@@ -24,9 +26,12 @@ struct finite {
 
 void finite_init(struct finite *f, struct stage *s, const struct log_ops *ops);
 void finite_done(struct finite *f);
-/* What the first take says. */
-void finite_assign(struct finite *f, struct log_assignment *ret);
-/* Whether records of the input are wanted now. */
+/* Begins a take; the first says who is assigned. */
+void finite_take(struct finite *f, struct log_assignment *ret);
+/* For each record that is given back. */
+void finite_moved(struct finite *f);
+/* Whether records of the input are wanted now. A file's partitions cannot be paused one by one: so that two inputs do not wait
+ * for each other, both are read on, up to the loop's limit, when nothing moves. */
 bool finite_open(const struct finite *f, size_t input);
 /* Whether a partition of the ended input is still to be told; then ret is that word, but for its offset. */
 bool finite_next_end(struct finite *f, size_t input, struct log_record *ret);

@@ -473,7 +473,7 @@ static bool commit_due(const struct stage *s, int64_t now_ms)
 
 /* ---- the loop ---- */
 
-/* Its fetching cannot be paused: what the records wait for comes in the same partition. */
+/* What the records wait for comes in the same partition, or from a file in which it lies too far behind others. */
 static enum status too_many(const struct stage *s, const struct task *t, size_t input, struct error *err)
 {
     const char *topic = s->inputs[input].topic->broker_name;
@@ -483,7 +483,8 @@ static enum status too_many(const struct stage *s, const struct task *t, size_t 
     int64_t at;
 
     if (writer == NULL || !merge_waits(m, &waits_for, &at))
-        return err_set(err, ERR_FATAL, "%s partition %d: %zu records are held back", topic, t->id, m->n_pending);
+        return err_set(err, ERR_FATAL, "%s partition %d: %zu records are held back, and what they wait for is not among as many of "
+                       "the other inputs; sort files by event time", topic, t->id, m->n_pending);
     return err_set(err, ERR_FATAL, "%s partition %d: %zu records are held back, the first of event time %" PRId64
                    ", and wait for task %d of stage %s.%s: start that stage, or look why it does not go on",
                    topic, t->id, m->n_pending, at, waits_for, s->pipeline->name, writer->name);
@@ -498,7 +499,7 @@ static enum status regulate(struct stage *s, struct error *err)
             bool pause = ti->paused ? ti->merge.n_pending > PENDING_RESUME : ti->merge.n_pending > PENDING_PAUSE;
 
             pause = pause && merge_head(&ti->merge) != NULL;
-            if (!pause && ti->merge.n_pending > PENDING_MAX)
+            if (ti->merge.n_pending > PENDING_MAX)
                 return too_many(s, s->tasks[i], k, err);
             if (pause == ti->paused)
                 continue;

@@ -48,7 +48,7 @@ static enum status range_take(struct log *log, int timeout_ms, struct log_record
     struct stage *s = l->finite.stage;
     size_t n = 0;
 
-    finite_assign(&l->finite, a);
+    finite_take(&l->finite, a);
     for (size_t i = 0; i < s->n_inputs; i++) {
         size_t share = n + (cap - n) / (s->n_inputs - i);
         struct range_input *in = &l->in[i];
@@ -71,7 +71,7 @@ static enum status range_take(struct log *log, int timeout_ms, struct log_record
 
 static void range_release(struct log *log, struct log_record *r)
 {
-    (void)log;
+    finite_moved((struct finite *)log);
     free(r->handle);
     r->handle = NULL;
 }
