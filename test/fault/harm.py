@@ -199,7 +199,9 @@ class Faults:
         if not wait_for("every process to have started", lambda: all(map(self.fleet.has_started, slots))):
             return "not every process had started"
         folder = os.environ["KAFKA_DIR"]
-        os.kill(int(open(f"{folder}/pid").read()), signal.SIGKILL)
+        pid = int(open(f"{folder}/pid").read())
+        os.kill(pid, signal.SIGKILL)
+        wait_for("the broker to be gone", lambda: not os.path.exists(f"/proc/{pid}"))  # until then it seems to run
         done = subprocess.run(["deploy/local/kafka", "start"], capture_output=True, text=True, timeout=300,
                               env=dict(os.environ, KAFKA_EXTRA="test/fault/broker.properties"))
         if done.returncode != 0 or done.stdout.strip() != BROKERS:
