@@ -126,6 +126,23 @@ double metrics_pinball(const double *score, const double *label, size_t n, doubl
     return n ? sum / (double)n : NAN;
 }
 
+static int smallest_first(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+double metrics_conformal(double *residuals, size_t n, double share)
+{
+    size_t k = (size_t)ceil((double)(n + 1) * share);
+
+    if (n == 0)
+        return 0;
+    qsort(residuals, n, sizeof(*residuals), smallest_first);
+    return residuals[k < 1 ? 0 : k > n ? n - 1 : k - 1];
+}
+
 /* ---- precision among the k most suspicious groups of each day ---- */
 
 struct grouped {

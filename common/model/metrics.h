@@ -22,6 +22,10 @@ double metrics_mae(const double *score, const double *label, size_t n);
 /* Of a quantile, whose share of labels lies below: an error above it counts share, one below 1 - share. */
 double metrics_pinball(const double *score, const double *label, size_t n, double share);
 
+/* What a number must be raised by so that, of truths to come like those of these residuals (truth - number), the share lies at or below
+ * it: the ceil((n + 1) share)-th smallest, at most the largest (split conformal, Vovk). 0 of none. Sorts. */
+double metrics_conformal(double *residuals, size_t n, double share);
+
 /*
  * Mean over days of the precision among each day's k most suspicious groups (cards, in the Handbook). A group's score and
  * label are the largest of its rows that day; a group found (positive among the k) is left out on later days. Divides by

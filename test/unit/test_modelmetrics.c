@@ -176,9 +176,48 @@ static void precision_of_the_top_k_equals_the_handbooks_loop(void **state)
     }
 }
 
+static void a_quantile_pays_by_its_share(void **state)
+{
+    const double score[] = {10, 10}, label[] = {14, 8}; /* 4 above, 2 below */
+
+    (void)state;
+    assert_true(fabs(metrics_pinball(score, label, 2, 0.9) - (0.9 * 4 + 0.1 * 2) / 2) < 1e-12);
+    assert_true(fabs(metrics_pinball(score, label, 2, 0.5) - metrics_mae(score, label, 2) / 2) < 1e-12);
+    assert_true(isnan(metrics_pinball(score, label, 0, 0.5)));
+}
+
+/* Of n + 1 exchangeable numbers the last lies at or below the correction of the others in ceil((n + 1) share) of n + 1 cases. */
+static void a_conformal_correction_covers_its_share_of_what_comes(void **state)
+{
+    const double shares[] = {0.1, 0.5, 0.9};
+    double ten[] = {5, 3, 9, 1, 7, 2, 10, 4, 8, 6};
+    struct rand r;
+
+    (void)state;
+    assert_true(metrics_conformal(ten, 10, 0.5) == 6);  /* ceil(5.5) */
+    assert_true(metrics_conformal(ten, 10, 0.9) == 10); /* ceil(9.9) */
+    assert_true(metrics_conformal(ten, 10, 0.99) == 10 && metrics_conformal(ten, 10, 0.001) == 1);
+    assert_true(metrics_conformal(ten, 0, 0.5) == 0);
+    rand_seed(&r, 31);
+    for (size_t s = 0; s < 3; s++) {
+        size_t covered = 0, rounds = 20000;
+        double residuals[19];
+
+        for (size_t i = 0; i < rounds; i++) {
+            for (size_t k = 0; k < 19; k++)
+                residuals[k] = rand_unit(&r);
+            covered += rand_unit(&r) <= metrics_conformal(residuals, 19, shares[s]);
+        }
+        if (fabs((double)covered / (double)rounds - shares[s]) > 0.01) /* 20 x share is whole: exactly that share */
+            fail_msg("%zu of %zu lie below, want a share of %g", covered, rounds, shares[s]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_quantile_pays_by_its_share),
+        cmocka_unit_test(a_conformal_correction_covers_its_share_of_what_comes),
         cmocka_unit_test(scikit_learns_examples_come_out),
         cmocka_unit_test(what_is_not_defined_is_nan),
         cmocka_unit_test(area_and_precision_equal_their_slow_definitions_with_ties),

@@ -13,6 +13,7 @@
 
 #define DAY ((int64_t)86400000)
 #define ROWS 400
+#define MANY 9000 /* of which it is decided in parts whether they are asked */
 #define KEYS 5
 
 /* What was read, in the order in which it came. */
@@ -42,7 +43,7 @@ static void fill(struct record *r, size_t n, int days, struct rand *rand)
     }
 }
 
-static void add_all(struct series *s, const struct record *r, size_t n, const struct expr *where, struct rand *rand)
+static void add_all(struct series *s, const struct record *r, size_t n, struct rand *rand)
 {
     struct error err;
     size_t *order = malloc(n * sizeof(*order));
@@ -62,13 +63,13 @@ static void add_all(struct series *s, const struct record *r, size_t n, const st
         uint8_t *null;
         float *x;
 
-        series_add(s, &row, view_str(c->key), &x, &fields, &null);
+        assert_int_equal(series_add(s, &row, view_str(c->key), &x, &fields, &null, &err), OK);
         x[0] = (float)c->offset;
         memcpy(fields, &c->level, sizeof(c->level));
         *null = 0;
     }
     free(order);
-    assert_int_equal(series_finish(s, where, &err), OK);
+    assert_int_equal(series_finish(s, &err), OK);
 }
 
 /* The last record of a key and time, or NULL. */
@@ -146,8 +147,8 @@ static void compare(const struct series *s, struct forecast *f, const struct pai
 static void pairs_are_those_of_a_join_by_brute_force(void **state)
 {
     uint64_t seed = 20260107;
-    struct record r[ROWS];
-    struct wanted *want = malloc(ROWS * 6 * sizeof(*want));
+    struct record *r = malloc(MANY * sizeof(*r));
+    struct wanted *want = malloc(ROWS * 6 * sizeof(*want)); /* 5 keys of 28 days and 6 steps are no more */
     struct error err;
     struct expr *where;
     enum col_type type;
@@ -157,20 +158,28 @@ static void pairs_are_those_of_a_join_by_brute_force(void **state)
     assert_int_equal(expr_new("level > 2", cols, 1, &where, &type, &err), OK);
     printf("seed %llu\n", (unsigned long long)seed);
     for (int round = 0; round < 20; round++) {
-        struct pairs_span span = {0, round % 2 ? 30 * DAY : INT64_MIN, round % 3 ? 60 * DAY : 45 * DAY};
+        struct pairs_span span = {0, round % 2 ? 30 * DAY : INT64_MIN, round % 3 ? 60 * DAY : 45 * DAY, 1};
         struct forecast *f;
         struct series s;
         struct rand rand;
-        size_t n;
+        size_t n, n_rows = round == 7 ? MANY : ROWS;
 
         rand_seed(&rand, seed + (uint64_t)round);
-        fill(r, ROWS, round % 2 ? 28 : 12, &rand);
-        series_init(&s, 1, cols, 1);
-        add_all(&s, r, ROWS, round % 4 == 3 ? where : NULL, &rand);
+        fill(r, n_rows, round % 2 ? 28 : 12, &rand);
+        series_init(&s, 1, cols, 1, round % 4 == 3 ? where : NULL);
+        add_all(&s, r, n_rows, &rand);
         assert_int_equal(forecast_new(&with_lead, cols, 1, features, 1, &f, &err), OK);
         assert_int_equal(forecast_n_cols(f), 5);
-        n = brute_force(r, ROWS, &span, round % 4 == 3, want);
+        n = brute_force(r, n_rows, &span, round % 4 == 3, want);
         compare(&s, f, &span, want, n);
+        if (round == 7) { /* half of the rows, as if by chance */
+            struct pairs *p;
+
+            span.share = 0.5;
+            p = pairs_new(&s, f, NULL, &span);
+            assert_true(pairs_count(p) > n / 4 && pairs_count(p) < n * 3 / 4);
+            pairs_free(p);
+        }
         all += n;
         forecast_free(f);
         series_done(&s);
@@ -178,6 +187,7 @@ static void pairs_are_those_of_a_join_by_brute_force(void **state)
     assert_true(all > 3000);
     expr_free(where);
     free(want);
+    free(r);
 }
 
 static void steps_in_a_zone_are_its_days(void **state)

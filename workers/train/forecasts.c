@@ -8,6 +8,7 @@
 
 #define PAIRS_MIN 100
 #define PAIR_BYTES 48        /* labels, gradients and predictions of one in a fit */
+#define ANSWERS_MAX 2000000  /* pairs of the holdout, about: of more a share of the rows */
 #define RESIDUALS_MIN 30     /* a step with fewer is corrected by those of all */
 
 struct learning {
@@ -19,6 +20,7 @@ struct learning {
     struct series series;
     float *labels, *clipped; /* of a fit's pairs */
     size_t n_labels;
+    double share; /* of the holdout's rows that are asked */
 };
 
 /* The model's answers to the holdout's pairs. */
@@ -48,14 +50,14 @@ static enum status open_learning(struct learning *l, struct error *err)
             (l->where && expr_needs(l->where, l->cols[i].name)))
             l->cols[k++] = l->cols[i];
     l->n_cols = k;
-    series_init(&l->series, j->def->n_model_features, l->cols, l->n_cols);
+    series_init(&l->series, j->def->n_model_features, l->cols, l->n_cols, l->where);
     return OK;
 }
 
-static struct pairs *pairs_of(const struct learning *l, int64_t truth_from_ms, int64_t truth_to_ms)
+static struct pairs *pairs_of(const struct learning *l, int64_t truth_from_ms, int64_t truth_to_ms, double share)
 {
     const struct job *j = l->job;
-    struct pairs_span span = {j->span.from_ms, truth_from_ms, truth_to_ms};
+    struct pairs_span span = {j->span.from_ms, truth_from_ms, truth_to_ms, share};
 
     return pairs_new(&l->series, l->rows, l->weight, &span);
 }
@@ -156,7 +158,7 @@ static enum status fit_outputs(const struct learning *l, struct booster_matrix *
 static enum status fit(struct learning *l, int64_t truth_to_ms, struct error *err)
 {
     struct job *j = l->job;
-    struct source s = {l, pairs_of(l, INT64_MIN, truth_to_ms)};
+    struct source s = {l, pairs_of(l, INT64_MIN, truth_to_ms, /* share= */ 1)};
     struct booster_source source = {&s, next_chunk, chunks_again};
     struct booster_matrix *m = NULL;
     size_t n = pairs_count(s.pairs);
@@ -215,7 +217,7 @@ static enum status ask(struct pairs *pairs, struct forecaster *f, struct answers
 /* What a model says of the holdout's pairs; false: it is none for these rows. */
 static bool answer(const struct learning *l, const struct model_record *r, struct view bytes, struct answers *a)
 {
-    struct pairs *pairs = pairs_of(l, l->job->span.to_ms, l->job->span.holdout_to_ms);
+    struct pairs *pairs = pairs_of(l, l->job->span.to_ms, l->job->span.holdout_to_ms, l->share);
     struct forecaster *f = NULL;
     struct error err;
     bool ok;
@@ -225,24 +227,6 @@ static bool answer(const struct learning *l, const struct model_record *r, struc
     forecaster_free(f);
     pairs_free(pairs);
     return ok;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-/* The smallest number that the share of n + 1 residuals, one of them still to come, does not exceed: the conformal quantile. */
-static double conformal(double *residuals, size_t n, double share)
-{
-    size_t k = (size_t)ceil((double)(n + 1) * share);
-
-    if (n == 0)
-        return 0;
-    qsort(residuals, n, sizeof(*residuals), by_value);
-    return residuals[k < 1 ? 0 : k > n ? n - 1 : k - 1];
 }
 
 /* Residuals of an output at a step; SIZE_MAX: at all. */
@@ -269,11 +253,11 @@ static void calibrate(const struct learning *l, const struct answers *a)
             continue;
         r->outputs[o].corrections = arena_alloc(&l->job->arena, n_steps * sizeof(double));
         r->outputs[o].n_corrections = n_steps;
-        all = conformal(rest, residuals(a, o, SIZE_MAX, rest), share);
+        all = metrics_conformal(rest, residuals(a, o, SIZE_MAX, rest), share);
         for (size_t i = 0; i < n_steps; i++) {
             size_t n = residuals(a, o, i, rest);
 
-            r->outputs[o].corrections[i] = n < RESIDUALS_MIN ? all : conformal(rest, n, share);
+            r->outputs[o].corrections[i] = n < RESIDUALS_MIN ? all : metrics_conformal(rest, n, share);
         }
     }
     free(rest);
@@ -317,13 +301,23 @@ static bool is_rival(const struct job *j)
     return true;
 }
 
-static void evaluate(const struct learning *l)
+static double holdout_share(const struct learning *l)
+{
+    struct pairs *pairs = pairs_of(l, l->job->span.to_ms, l->job->span.holdout_to_ms, /* share= */ 1);
+    size_t n = pairs_count(pairs);
+
+    pairs_free(pairs);
+    return n > ANSWERS_MAX ? (double)ANSWERS_MAX / (double)n : 1;
+}
+
+static void evaluate(struct learning *l)
 {
     struct job *j = l->job;
     struct model_record *r = &j->record;
     struct answers mine = {0}, theirs = {0};
     bool rival;
 
+    l->share = holdout_share(l);
     if (j->span.to_ms >= j->span.holdout_to_ms || !answer(l, r, view_of(j->model.data, j->model.n), &mine) || mine.n == 0) {
         answers_done(&mine);
         return;
@@ -365,7 +359,7 @@ static void histograms(const struct learning *l)
 
     r->histograms = arena_zalloc(&j->arena, (n + 1) * sizeof(*r->histograms));
     for (size_t f = 0; f < n; f++)
-        model_histogram_make(r->features[f], l->series.x + f, (size_t)j->rows_all, n, &j->arena, &r->histograms[r->n_histograms++]);
+        model_histogram_make(r->features[f], l->series.x + f, l->series.n_x, n, &j->arena, &r->histograms[r->n_histograms++]);
 }
 
 static enum status learn(struct learning *l, struct error *err)
@@ -378,7 +372,7 @@ static enum status learn(struct learning *l, struct error *err)
     if (read_series(j, &l->series, err) != OK)
         return err->status;
     j->rows_all = (int64_t)l->series.n;
-    if (series_finish(&l->series, l->where, err) != OK)
+    if (series_finish(&l->series, err) != OK)
         return err->status;
     if (j->span.as_of_ms == INT64_MAX)
         j->span.as_of_ms = j->record.as_of_ms = j->span.holdout_to_ms;

@@ -249,14 +249,14 @@ static enum status take_series(struct scan *s, const struct reader_msg *m, void 
     char buf[32];
     float *x;
 
-    (void)err;
     if (row.event_ms < span->from_ms || row.event_ms >= span->holdout_to_ms || c[s->at].i64[0] >= span->as_of_ms ||
         c[r->cols[0]].null[0])
         return OK;
     for (size_t f = 0; f < n; f++)
         if (isinf((float)number_of(&c[features[f]]))) /* score refuses it */
             return OK;
-    series_add(r->series, &row, text_of(&c[r->cols[0]], buf), &x, &values, &null);
+    if (series_add(r->series, &row, text_of(&c[r->cols[0]], buf), &x, &values, &null, err) != OK)
+        return err->status;
     for (size_t f = 0; f < n; f++)
         x[f] = (float)number_of(&c[features[f]]);
     for (size_t f = 0; f < r->series->n_cols; f++) {
@@ -264,6 +264,9 @@ static enum status take_series(struct scan *s, const struct reader_msg *m, void 
         null[f] = c[fields[f]].null[0];
     }
     use(r, m);
+    if (series_bytes(r->series) > s->job->def->memory_bytes / 2)
+        return err_set(err, ERR_RECORD, "%zu rows take more than half of the stage's memory, %zu MiB: raise \"memory\", or narrow \"where\" "
+                       "or \"window\"", r->series->n, s->job->def->memory_bytes >> 20);
     return OK;
 }
 

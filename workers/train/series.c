@@ -6,9 +6,9 @@
 
 #define CHUNK_ROWS 8192 /* of the model, about: pairs that are in memory as numbers at a time */
 
-void series_init(struct series *s, size_t n_features, const struct feature_col *cols, size_t n_cols)
+void series_init(struct series *s, size_t n_features, const struct feature_col *cols, size_t n_cols, const struct expr *where)
 {
-    *s = (struct series){.n_features = n_features, .cols = cols, .n_cols = n_cols};
+    *s = (struct series){.n_features = n_features, .cols = cols, .n_cols = n_cols, .where = where};
 }
 
 void series_done(struct series *s)
@@ -21,32 +21,105 @@ void series_done(struct series *s)
     *s = (struct series){0};
 }
 
-static void grow(struct series *s)
+/* What expressions speak of, of n rows with numbers. */
+static void fields_of(const struct series *s, const size_t *rows, size_t n, struct arena *arena, struct batch *ret)
 {
-    s->cap = s->cap ? s->cap * 2 : 4096;
-    s->rows = xrealloc(s->rows, s->cap * sizeof(*s->rows));
-    s->x = xrealloc(s->x, (s->cap * s->n_features + 1) * sizeof(*s->x));
-    s->fields = xrealloc(s->fields, (s->cap * s->n_cols + 1) * sizeof(*s->fields));
-    s->null = xrealloc(s->null, s->cap * s->n_cols + 1);
+    arena_reset(arena);
+    batch_init(ret, arena, n);
+    ret->n_rows = n;
+    for (size_t k = 0; k < s->n_cols; k++) {
+        struct col *c = batch_add_col(ret, s->cols[k].name, s->cols[k].type);
+
+        for (size_t r = 0; r < n; r++) {
+            size_t at = (size_t)s->rows[rows[r]].x * s->n_cols + k;
+
+            c->null[r] = s->null[at];
+            c->i64[r] = s->fields[at];
+        }
+    }
 }
 
-void series_add(struct series *s, const struct series_row *row, struct view key, float **ret_x, int64_t **ret_fields, uint8_t **ret_null)
+/* The numbers of those that are asked move together. */
+static void keep_asked(struct series *s, const struct col *c)
+{
+    size_t k = s->rows[s->n_settled].x;
+
+    for (size_t i = s->n_settled; i < s->n; i++) {
+        struct series_row *r = &s->rows[i];
+
+        r->asked = !c->null[i - s->n_settled] && c->i64[i - s->n_settled];
+        if (!r->asked)
+            continue;
+        memmove(s->x + k * s->n_features, s->x + (size_t)r->x * s->n_features, s->n_features * sizeof(*s->x));
+        memmove(s->fields + k * s->n_cols, s->fields + (size_t)r->x * s->n_cols, s->n_cols * sizeof(*s->fields));
+        memmove(s->null + k * s->n_cols, s->null + (size_t)r->x * s->n_cols, s->n_cols);
+        r->x = (uint32_t)k++;
+    }
+    s->n_x = k;
+}
+
+/* Decides of the rows that came since which are asked. */
+static enum status settle(struct series *s, struct error *err)
+{
+    struct arena arena = ARENA_EMPTY;
+    size_t n = s->n - s->n_settled, *rows = xmalloc((n + 1) * sizeof(*rows));
+    enum status st = OK;
+    struct batch fields;
+    struct col c;
+
+    for (size_t i = 0; i < n; i++)
+        rows[i] = s->n_settled + i;
+    if (n && s->where) {
+        fields_of(s, rows, n, &arena, &fields);
+        st = expr_eval(s->where, &fields, &c, err);
+        if (st == OK)
+            keep_asked(s, &c);
+    }
+    s->n_settled = s->n;
+    free(rows);
+    arena_done(&arena);
+    return st == OK ? OK : err_wrap(err, "where");
+}
+
+static void grow(struct series *s)
+{
+    if (s->n == s->cap) {
+        s->cap = s->cap ? s->cap * 2 : CHUNK_ROWS;
+        s->rows = xrealloc(s->rows, s->cap * sizeof(*s->rows));
+    }
+    if (s->n_x == s->cap_x) {
+        s->cap_x = s->cap_x ? s->cap_x * 2 : CHUNK_ROWS;
+        s->x = xrealloc(s->x, (s->cap_x * s->n_features + 1) * sizeof(*s->x));
+        s->fields = xrealloc(s->fields, (s->cap_x * s->n_cols + 1) * sizeof(*s->fields));
+        s->null = xrealloc(s->null, s->cap_x * s->n_cols + 1);
+    }
+}
+
+enum status series_add(struct series *s, const struct series_row *row, struct view key, float **ret_x, int64_t **ret_fields,
+                       uint8_t **ret_null, struct error *err)
 {
     struct series_row *r;
 
-    if (s->n == s->cap)
-        grow(s);
-    r = &s->rows[s->n];
+    if (s->n - s->n_settled == CHUNK_ROWS && settle(s, err) != OK)
+        return err->status;
+    grow(s);
+    r = &s->rows[s->n++];
     *r = *row;
-    r->x = (uint32_t)s->n;
+    r->x = (uint32_t)s->n_x;
     r->key = s->text.n;
     r->key_n = key.n;
     r->asked = true;
     bytes_append(&s->text, key.data, key.n);
-    *ret_x = s->x + s->n * s->n_features;
-    *ret_fields = s->fields + s->n * s->n_cols;
-    *ret_null = s->null + s->n * s->n_cols;
-    s->n++;
+    *ret_x = s->x + s->n_x * s->n_features;
+    *ret_fields = s->fields + s->n_x * s->n_cols;
+    *ret_null = s->null + s->n_x * s->n_cols;
+    s->n_x++;
+    return OK;
+}
+
+size_t series_bytes(const struct series *s)
+{
+    return s->cap * sizeof(*s->rows) + s->cap_x * (s->n_features * sizeof(*s->x) + s->n_cols * (sizeof(*s->fields) + 1)) + s->text.n;
 }
 
 static int by_key(const struct series *s, const struct series_row *p, const struct series_row *q)
@@ -76,58 +149,19 @@ static bool same_key(const struct series *s, size_t a, size_t b)
     return by_key(s, &s->rows[a], &s->rows[b]) == 0;
 }
 
-/* What expressions speak of, of n rows. */
-static void fields_of(const struct series *s, const size_t *rows, size_t n, struct arena *arena, struct batch *ret)
-{
-    arena_reset(arena);
-    batch_init(ret, arena, n);
-    ret->n_rows = n;
-    for (size_t k = 0; k < s->n_cols; k++) {
-        struct col *c = batch_add_col(ret, s->cols[k].name, s->cols[k].type);
-
-        for (size_t r = 0; r < n; r++) {
-            size_t at = (size_t)s->rows[rows[r]].x * s->n_cols + k;
-
-            c->null[r] = s->null[at];
-            c->i64[r] = s->fields[at];
-        }
-    }
-}
-
-static enum status choose(struct series *s, const struct expr *where, struct error *err)
-{
-    struct arena arena = ARENA_EMPTY;
-    size_t *rows = xmalloc(CHUNK_ROWS * sizeof(*rows));
-    enum status st = OK;
-
-    for (size_t at = 0; st == OK && at < s->n; at += CHUNK_ROWS) {
-        size_t n = s->n - at < CHUNK_ROWS ? s->n - at : CHUNK_ROWS;
-        struct batch fields;
-        struct col c;
-
-        for (size_t i = 0; i < n; i++)
-            rows[i] = at + i;
-        fields_of(s, rows, n, &arena, &fields);
-        st = expr_eval(where, &fields, &c, err);
-        for (size_t i = 0; st == OK && i < n; i++)
-            s->rows[at + i].asked = !c.null[i] && c.i64[i];
-    }
-    free(rows);
-    arena_done(&arena);
-    return st == OK ? OK : err_wrap(err, "where");
-}
-
-enum status series_finish(struct series *s, const struct expr *where, struct error *err)
+enum status series_finish(struct series *s, struct error *err)
 {
     size_t n = 0;
 
+    if (settle(s, err) != OK)
+        return err->status;
     if (s->n)
         qsort_r(s->rows, s->n, sizeof(*s->rows), by_key_and_time, s);
     for (size_t i = 0; i < s->n; i++)
         if (i + 1 == s->n || s->rows[i].event_ms != s->rows[i + 1].event_ms || !same_key(s, i, i + 1))
             s->rows[n++] = s->rows[i];
     s->n = n;
-    return where ? choose(s, where, err) : OK;
+    return OK;
 }
 
 /* ---- pairs ---- */
@@ -197,9 +231,12 @@ void pairs_again(struct pairs *p)
     p->next = 0;
 }
 
-static bool is_asked(const struct pairs *p, const struct series_row *r)
+static bool is_asked(const struct pairs *p, size_t row)
 {
-    return r->asked && r->event_ms >= p->span.from_ms && r->event_ms < p->span.truth_to_ms;
+    const struct series_row *r = &p->s->rows[row];
+    double chance = (double)((uint32_t)row * 2654435761U) / 4294967296.0; /* Knuth's: no calendar shows in it */
+
+    return chance < p->span.share && r->asked && r->event_ms >= p->span.from_ms && r->event_ms < p->span.truth_to_ms;
 }
 
 /* The truths of a row's steps; how many of them are pairs. Rows of a key lie one after the other. */
@@ -232,7 +269,7 @@ size_t pairs_count(struct pairs *p)
     size_t n = 0;
 
     for (size_t i = 0; i < p->s->n; i++)
-        if (is_asked(p, &p->s->rows[i]))
+        if (is_asked(p, i))
             n += find_truths(p, i, p->truth);
     return n;
 }
@@ -245,7 +282,7 @@ static size_t take_rows(struct pairs *p)
     for (; n < p->cap_rows && p->next < s->n; p->next++) {
         const struct series_row *r = &s->rows[p->next];
 
-        if (!is_asked(p, r) || find_truths(p, p->next, p->truth + n * p->n_steps) == 0)
+        if (!is_asked(p, p->next) || find_truths(p, p->next, p->truth + n * p->n_steps) == 0)
             continue;
         p->taken[n] = p->next;
         p->event_ms[n] = r->event_ms;

@@ -5,7 +5,8 @@
  *          mean over its steps, where all of them are there.
  * Order    (key's bytes, event time, step): the same rows give the same pairs in the same chunks, whatever came first.
  * Revision of rows of one key and time the one with the highest offset counts: it came last.
- * Memory   what rows hold; pairs are made in chunks, again for each pass.
+ * Memory   a row's numbers are kept only where it is asked (`where`); of others its time and value. Pairs are made in chunks, again
+ *          for each pass.
  * Owner    series_done, pairs_done. Threads: one at a time.
  */
 #ifndef WORKERS_TRAIN_SERIES_H
@@ -17,7 +18,7 @@
 struct series_row {
     int64_t event_ms, offset;
     int32_t partition;
-    uint32_t x;      /* index of its numbers in series.x and series.fields */
+    uint32_t x;      /* index of its numbers in series.x and series.fields, where it is asked */
     size_t key, key_n; /* in series.text */
     bool asked;      /* pairs are made of it; else it is but a truth of others */
     double value;    /* NaN: null */
@@ -27,25 +28,31 @@ struct series {
     size_t n_features;
     const struct feature_col *cols; /* what expressions speak of: numbers, by n_cols; borrowed */
     size_t n_cols;
+    const struct expr *where; /* a condition over cols for which a row is asked; NULL: all are; borrowed */
     struct series_row *rows;
-    size_t n, cap;
+    size_t n, cap, n_settled; /* n_settled: of them it is known whether they are asked */
     float *x;
     int64_t *fields; /* n_cols each; of a double its bits */
     uint8_t *null;
+    size_t n_x, cap_x; /* rows with numbers */
     struct bytes text;
 };
 
-void series_init(struct series *s, size_t n_features, const struct feature_col *cols, size_t n_cols);
+void series_init(struct series *s, size_t n_features, const struct feature_col *cols, size_t n_cols, const struct expr *where);
 void series_done(struct series *s);
 /* A row; ret_x, ret_fields and ret_null are for the caller to fill, until the next call. */
-void series_add(struct series *s, const struct series_row *row, struct view key, float **ret_x, int64_t **ret_fields, uint8_t **ret_null);
-/* Sorts, and keeps the last of each key and time. where: a condition over cols for which a row is asked; NULL: all are. */
-enum status series_finish(struct series *s, const struct expr *where, struct error *err);
+enum status series_add(struct series *s, const struct series_row *row, struct view key, float **ret_x, int64_t **ret_fields,
+                       uint8_t **ret_null, struct error *err);
+/* What all that takes. */
+size_t series_bytes(const struct series *s);
+/* Sorts, and keeps the last of each key and time. */
+enum status series_finish(struct series *s, struct error *err);
 
 /* Which pairs. */
 struct pairs_span {
     int64_t from_ms;                  /* rows from then on */
     int64_t truth_from_ms, truth_to_ms; /* whose target time is in [from, to) */
+    double share;                     /* of the rows, taken as if by chance; 1: all */
 };
 
 struct pair {
