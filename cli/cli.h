@@ -18,6 +18,7 @@
 
 int cli_validate(int argc, char **argv);
 int cli_test(int argc, char **argv);
+int cli_backtest(int argc, char **argv);
 int cli_generate(int argc, char **argv);
 int cli_topics(int argc, char **argv);
 int cli_up(int argc, char **argv);

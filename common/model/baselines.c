@@ -84,7 +84,8 @@ static double trend(const double *y, size_t i, size_t season)
     return sum / (double)season;
 }
 
-static void find_indices(const double *y, size_t n, size_t season, double *ret)
+/* False: a place has none above 0, so nothing can be divided by it. */
+static bool find_indices(const double *y, size_t n, size_t season, double *ret)
 {
     for (size_t place = 0; place < season; place++) {
         size_t n_ratios = 0;
@@ -96,16 +97,17 @@ static void find_indices(const double *y, size_t n, size_t season, double *ret)
             n_ratios++;
         }
         ret[place] /= (double)n_ratios;
+        if (!(ret[place] > 0) || !isfinite(ret[place]))
+            return false;
     }
+    return true;
 }
 
 void baseline_naive2(const double *history, size_t n, size_t season, double *ret, size_t horizon, struct arena *arena)
 {
     double *index = arena_zalloc(arena, season * sizeof(*index));
 
-    if (is_seasonal(history, n, season))
-        find_indices(history, n, season, index);
-    else
+    if (!is_seasonal(history, n, season) || !find_indices(history, n, season, index))
         for (size_t i = 0; i < season; i++)
             index[i] = 1;
     for (size_t i = 0; i < horizon; i++)

@@ -171,6 +171,7 @@ struct stage_options {
     const char *model; /* --model NAME/VERSION: score by this one alone; NULL: by the routing */
     const char *into; /* replay: topic for the outputs; NULL: no replay */
     int64_t from_ms, to_ms; /* replay: event time [from, to) */
+    int64_t since_ms, until_ms; /* of train on files: the first and the last boundary that it may decide */
 };
 
 struct stage {

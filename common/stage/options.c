@@ -16,6 +16,7 @@ static void usage(const struct worker *w, FILE *f)
             "              in the order of the wiring; train reads features and labels and writes the models, which score takes\n"
             "              as its second --in; --out dead_letters=FILE\n"
             "  a replay:   --into TOPIC --replay-from TIME --replay-to TIME [--model NAME/VERSION]   (event time)\n"
+            "  --since TIME, --until TIME   of train on files: it decides no boundary before the one, nor after the other\n"
             "  --batch N   records a batch at most (default 1000)\n"
             "example: %s pipelines/fraud.json customer --in transactions.avro --out enriched.avro\n",
             w->name, w->name);
@@ -30,11 +31,12 @@ int options_read(const struct worker *w, int argc, char **argv, struct stage_opt
         {"in", required_argument, NULL, 'I'}, {"out", required_argument, NULL, 'O'},
         {"batch", required_argument, NULL, 'n'},   {"into", required_argument, NULL, 'T'},
         {"replay-from", required_argument, NULL, 'F'}, {"replay-to", required_argument, NULL, 'U'},
-        {"model", required_argument, NULL, 'm'}, {"help", no_argument, NULL, '?'}, {0},
+        {"model", required_argument, NULL, 'm'}, {"since", required_argument, NULL, 's'}, {"until", required_argument, NULL, 'u'},
+        {"help", no_argument, NULL, '?'}, {0},
     };
     int c;
 
-    *o = (struct stage_options){.batch = 1000, .instance = "0", .from_ms = INT64_MIN, .to_ms = INT64_MAX};
+    *o = (struct stage_options){.batch = 1000, .instance = "0", .from_ms = INT64_MIN, .to_ms = INT64_MAX, .since_ms = INT64_MIN, .until_ms = INT64_MAX};
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         if (c == 'b')
             o->brokers = optarg;
@@ -55,6 +57,10 @@ int options_read(const struct worker *w, int argc, char **argv, struct stage_opt
         else if (c == 'F' && text_parse_moment(view_str(optarg), &o->from_ms))
             continue;
         else if (c == 'U' && text_parse_moment(view_str(optarg), &o->to_ms))
+            continue;
+        else if (c == 's' && text_parse_moment(view_str(optarg), &o->since_ms))
+            continue;
+        else if (c == 'u' && text_parse_moment(view_str(optarg), &o->until_ms))
             continue;
         else if (c == 'n' && atoi(optarg) > 0)
             o->batch = (size_t)atoi(optarg);

@@ -30,6 +30,16 @@ struct registry *stage_registry(struct stage *s)
     return s->registry;
 }
 
+int64_t stage_since(const struct stage *s)
+{
+    return s->opt.since_ms;
+}
+
+int64_t stage_until(const struct stage *s)
+{
+    return s->opt.until_ms;
+}
+
 const char *stage_model(const struct stage *s)
 {
     return s->opt.model;

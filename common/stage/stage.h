@@ -90,6 +90,9 @@ const char *stage_brokers(const struct stage *s); /* NULL with the file driver *
 const char *stage_file(const struct stage *s, const char *topic); /* that a topic is read from; NULL: none */
 const char *stage_model(const struct stage *s);   /* --model NAME/VERSION: this one alone, no routing, no waiting; or NULL */
 
+int64_t stage_since(const struct stage *s); /* of train on files: it decides no boundary before this, */
+int64_t stage_until(const struct stage *s); /* nor after this */
+
 /* The least `at` in the stage's first input, a topic that a stage writes: where its data begins. INT64_MIN: not known yet, some task of
  * the writer may still bring a smaller one. Asks the broker: not for each record. */
 enum status stage_begins_at(struct stage *s, int64_t *ret_at, struct error *err);

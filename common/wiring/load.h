@@ -70,7 +70,6 @@ bool name_ok(const char *name);
 /* A name that a feature, rule or field may have. */
 bool identifier_ok(const char *name);
 /* "7d", "12h", "30s", "250ms"; false if it is none. */
-bool duration_parse(const char *text, int64_t *ret_ms);
 /* The shortest that duration_parse reads as that. */
 const char *duration_text(struct loader *l, int64_t ms);
 /* A number as XGBoost and librdkafka read it back, in as few digits as it takes. NULL: not a scalar. */

@@ -109,6 +109,8 @@ size_t pipeline_numbers(const struct topic *t, struct feature_col *ret, size_t c
 void pipeline_reference(struct bytes *out);
 /* The same keys as a JSON Schema: what schemas/pipeline.schema.json holds. */
 void pipeline_json_schema(struct bytes *out);
+/* "28d", "12h"; false: it is none. */
+bool duration_parse(const char *text, int64_t *ret_ms);
 /* The candidate nearest to `name` by edit distance, or NULL when none is near. */
 const char *nearest_name(const char *name, const char *const *candidates, size_t n);
 

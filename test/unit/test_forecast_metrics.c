@@ -126,6 +126,10 @@ static void naive2_finds_the_season_that_there_is(void **state)
     baseline_naive2(noise, 43, 4, f, 9, &arena);
     for (size_t i = 0; i < 9; i++)
         near(f[i], noise[42]);
+    for (size_t i = 0; i < 43; i++)
+        y[i] = i % 4 == 1 ? 0 : 40 * index[i % 4]; /* closed on one day */
+    baseline_naive2(y, 43, 4, f, 9, &arena);
+    near(f[5], y[42]);
     baseline_naive2(y, 11, 4, f, 9, &arena); /* less than three seasons */
     near(f[3], y[10]);
     arena_done(&arena);

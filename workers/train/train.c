@@ -200,8 +200,11 @@ static enum status find_next(struct train *t, struct stage *s, struct error *err
     st = stage_brokers(s) ? stage_begins_at(s, &first_at, err) : read_first(&j, &first_at, err);
     job_done(&j);
     t->retry_ms = clock_wall_ms() + ASK_EVERY_MS;
-    if (st == OK && first_at != INT64_MIN)
-        t->next = schedule_next(models_store(t->models), t->def->model, t->def->every_ms, first_at);
+    if (st != OK || first_at == INT64_MIN)
+        return st;
+    if (!stage_brokers(s) && stage_since(s) > first_at)
+        first_at = stage_since(s) - 1;
+    t->next = schedule_next(models_store(t->models), t->def->model, t->def->every_ms, first_at);
     return st;
 }
 
@@ -229,14 +232,14 @@ enum status train_turn(void *ctx, struct stage *s, struct error *err)
     return t->next != INT64_MIN && t->at_min >= t->next ? start_job(t, s, err) : OK;
 }
 
-/* Files: every boundary that the rows have passed, one after the other. */
+/* Files: every boundary that the rows have passed and that is asked for, one after the other. */
 enum status train_finish(void *ctx, struct stage *s, struct error *err)
 {
     struct train *t = ctx;
 
     if (find_next(t, s, err) != OK)
         return err->status;
-    while (t->next != INT64_MIN && t->at_min >= t->next) {
+    while (t->next != INT64_MIN && t->at_min >= t->next && t->next <= stage_until(s)) {
         if (start_job(t, s, err) != OK || put_job(t, s, err) != OK)
             return err->status;
         drop_job(t);

@@ -1,0 +1,189 @@
+/* cli/backtest_read.c */
+#include <string.h>
+
+#include "cli/backtest.h"
+#include "wire/avro.h"
+#include "wire/container.h"
+
+enum { WANT_TIME, WANT_VALUE, WANT_KEY, WANT_FORECAST, N_WANTS };
+
+/* Calls `take` for each record of the file. */
+typedef enum status take_fn(struct backtest *b, const struct batch *row, struct error *err);
+
+/* n_wants: values alone need no forecast. */
+static enum status each_record(struct backtest *b, const char *path, const struct topic *t, size_t n_wants, take_fn *take, struct error *err)
+{
+    const struct want wants[N_WANTS] = {{b->time, COL_INT}, {b->value, COL_DOUBLE}, {b->key, COL_STRING}, {"forecast", COL_AVRO}};
+    struct container_reader *file = NULL;
+    struct decode_plan *plan = NULL;
+    struct arena arena = ARENA_EMPTY;
+    struct batch row;
+    enum status st = container_open(path, &file, err);
+
+    batch_init(&row, &arena, 1);
+    decode_begin(wants, n_wants, &row);
+    row.n_rows = 1;
+    if (st == OK)
+        st = decode_plan_new(container_schema(file), t->schema, wants, n_wants, &plan, err);
+    while (st == OK) {
+        struct view body;
+
+        st = container_next(file, &body, err);
+        if (st != OK || body.data == NULL)
+            break;
+        st = decode_row(plan, body, &row, 0, err);
+        if (st == OK)
+            st = take(b, &row, err);
+    }
+    decode_plan_free(plan);
+    container_close(file);
+    arena_done(&arena);
+    return st == OK ? OK : err_wrap(err, "%s", path);
+}
+
+/* ---- values ---- */
+static bool is_key(const struct backtest_series *s, struct view key)
+{
+    return strlen(s->key) == key.n && memcmp(s->key, key.data, key.n) == 0;
+}
+
+/* Rows come in the order of their keys within a moment, so the next series is nearly always the one after the last. */
+static size_t find_series(const struct backtest *b, struct view key)
+{
+    for (size_t i = 0; i < b->n_series; i++) {
+        size_t at = (b->found + 1 + i) % b->n_series;
+
+        if (is_key(&b->series[at], key))
+            return at;
+    }
+    return b->n_series;
+}
+
+static void *grown(struct arena *a, void *old, size_t n, size_t *cap, size_t item_bytes)
+{
+    void *wider;
+
+    if (n < *cap)
+        return old;
+    *cap = *cap ? *cap * 2 : 64;
+    wider = arena_alloc(a, *cap * item_bytes);
+    if (n > 0)
+        memcpy(wider, old, n * item_bytes);
+    return wider;
+}
+
+static struct backtest_series *series_of(struct backtest *b, struct view key)
+{
+    b->found = find_series(b, key);
+    if (b->found == b->n_series) {
+        b->series = grown(&b->arena, b->series, b->n_series, &b->cap_series, sizeof(*b->series));
+        b->series[b->n_series++] = (struct backtest_series){.key = arena_printf(&b->arena, "%.*s", (int)key.n, (const char *)key.data)};
+    }
+    return &b->series[b->found];
+}
+
+size_t backtest_find(const struct backtest_series *s, int64_t time)
+{
+    size_t low = 0, high = s->n;
+
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+
+        if (s->times[mid] < time)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < s->n && s->times[low] == time ? low : SIZE_MAX;
+}
+
+static void put_value(struct backtest *b, struct backtest_series *s, int64_t time, double value)
+{
+    size_t at = backtest_find(s, time), cap = s->cap;
+
+    if (at != SIZE_MAX) { /* corrected */
+        s->values[at] = value;
+        return;
+    }
+    s->times = grown(&b->arena, s->times, s->n, &cap, sizeof(*s->times));
+    s->values = grown(&b->arena, s->values, s->n, &s->cap, sizeof(*s->values));
+    for (at = s->n++; at > 0 && s->times[at - 1] > time; at--) {
+        s->times[at] = s->times[at - 1];
+        s->values[at] = s->values[at - 1];
+    }
+    s->times[at] = time;
+    s->values[at] = value;
+}
+
+static enum status take_value(struct backtest *b, const struct batch *row, struct error *err)
+{
+    const struct col *c = row->cols;
+
+    if (c[WANT_KEY].null[0] || c[WANT_TIME].null[0])
+        return err_set(err, ERR_FATAL, "a row without '%s' or '%s'", b->key, b->time);
+    if (!c[WANT_VALUE].null[0])
+        put_value(b, series_of(b, c[WANT_KEY].view[0]), c[WANT_TIME].i64[0], c[WANT_VALUE].f64[0]);
+    if (c[WANT_TIME].i64[0] > b->last_ms)
+        b->last_ms = c[WANT_TIME].i64[0];
+    return OK;
+}
+
+enum status backtest_read_values(struct backtest *b, const char *path, const struct topic *t, struct error *err)
+{
+    b->last_ms = INT64_MIN;
+    return each_record(b, path, t, WANT_FORECAST, take_value, err);
+}
+
+/* ---- rows ---- */
+static bool read_forecast(struct backtest *b, struct view list, struct backtest_row *row)
+{
+    struct avro_reader r = {list.data, list.data + list.n};
+    int64_t n, step;
+    size_t at = 0;
+
+    row->times = arena_alloc(&b->arena, b->n_steps * sizeof(*row->times));
+    row->values = arena_alloc(&b->arena, b->n_steps * b->n_outputs * sizeof(*row->values));
+    while (avro_get_block(&r, &n) && n > 0)
+        for (; n > 0; n--, at++) {
+            if (at == b->n_steps || !avro_get_long(&r, &step) || !avro_get_long(&r, &row->times[at]))
+                return false;
+            for (size_t k = 0; k < b->n_outputs; k++)
+                if (!avro_get_double(&r, &row->values[at * b->n_outputs + k]))
+                    return false;
+        }
+    return at == b->n_steps;
+}
+
+static enum status take_row(struct backtest *b, const struct batch *row, struct error *err)
+{
+    const struct col *c = row->cols;
+    struct backtest_row r = {.time = c[WANT_TIME].i64[0]};
+
+    (void)err;
+    while (r.origin < b->n_origins && !(r.time <= b->origins_ms[r.origin] && r.time > b->origins_ms[r.origin] - b->span_ms))
+        r.origin++;
+    if (r.origin == b->n_origins || c[WANT_VALUE].null[0])
+        return OK;
+    b->found = r.series = find_series(b, c[WANT_KEY].view[0]);
+    if (c[WANT_FORECAST].null[0] || !read_forecast(b, c[WANT_FORECAST].view[0], &r))
+        r.values = NULL;
+    for (size_t i = 0; i < b->n_rows; i++) /* the corrected one takes its place */
+        if (b->rows[b->n_rows - 1 - i].series == r.series && b->rows[b->n_rows - 1 - i].time == r.time) {
+            b->rows[b->n_rows - 1 - i] = r;
+            return OK;
+        }
+    b->rows = grown(&b->arena, b->rows, b->n_rows, &b->cap_rows, sizeof(*b->rows));
+    b->rows[b->n_rows++] = r;
+    return OK;
+}
+
+enum status backtest_read_rows(struct backtest *b, const char *path, const struct topic *t, int64_t span_ms, struct error *err)
+{
+    b->span_ms = span_ms;
+    return each_record(b, path, t, N_WANTS, take_row, err);
+}
+
+void backtest_done(struct backtest *b)
+{
+    arena_done(&b->arena);
+}
