@@ -60,6 +60,9 @@ struct asked {
 /* A window as written: "7d", "last10" (events), "gap30m" (a session), "ever"; false if it is none. */
 bool features_span(const char *text, enum window_kind *ret_kind, int64_t *ret_ms, uint32_t *ret_n);
 
+/* Whether "resolution" can be said of it. */
+bool features_tiled(const struct aggregate *a);
+
 struct aggregate {
     const char *name;
     enum takes takes;

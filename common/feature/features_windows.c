@@ -76,13 +76,18 @@ static const struct part_kind *const *kinds_of(const struct aggregate *a, bool h
     return !has_tail && a->ever[0] ? a->ever : a->parts;
 }
 
-static enum status tiles_of(const struct feature_def *d, const struct aggregate *a, const char *over, struct span *s, struct error *err)
+bool features_tiled(const struct aggregate *a)
 {
     const struct part_kind *const *kinds = kinds_of(a, /* has_tail= */ false);
 
+    return a->tiled || (kinds[0] && kinds[0]->in && !a->only_ever);
+}
+
+static enum status tiles_of(const struct feature_def *d, const struct aggregate *a, const char *over, struct span *s, struct error *err)
+{
     if (!parse_duration(d->resolution, &s->tile_ms) || s->tile_ms == 0)
         return err_set(err, ERR_FATAL, "feature '%s': resolution '%s' is no duration; examples: 1h, 5m, 1d", d->name, d->resolution);
-    if ((kinds[0] == NULL || kinds[0]->in == NULL || a->only_ever) && a->tiled == NULL)
+    if (!features_tiled(a))
         return err_set(err, ERR_FATAL, "feature '%s': %s cannot be made of tiles: leave \"resolution\" out; count, sum, mean, variance, "
                        "stddev, zscore, ratio, min, max and distinct can", d->name, a->name);
     if (s->kind != WINDOW_TIME)

@@ -46,6 +46,30 @@ bool tumbling_takes(const struct aggregate *a)
     return kinds[0] && !kinds[0]->item_bytes && !kinds[0]->is_ordered && !a->others;
 }
 
+size_t tumbling_key_bytes(void)
+{
+    return sizeof(struct series);
+}
+
+size_t tumbling_window_bytes(void)
+{
+    return sizeof(struct slot);
+}
+
+static uint32_t slot_part_bytes(const struct part_kind *kind)
+{
+    return (uint32_t)(kind->bytes + 7) & ~7u;
+}
+
+size_t tumbling_value_bytes(const struct aggregate *a)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < 2 && kinds_of(a)[i]; i++)
+        n += slot_part_bytes(kinds_of(a)[i]);
+    return n;
+}
+
 static enum status add_value(struct features *f, const struct feature_def *d, struct error *err)
 {
     struct part_def part = {.kind = &PART_EVENTS, .value = -1, .head = -1, .tail = -1, .base = -1, .factor = 1};
@@ -81,7 +105,7 @@ static void lay_out(struct features *f)
     for (size_t i = 0; i < f->plan.n_rings; i++)
         for (size_t k = 0; k < f->plan.rings[i].n_parts; k++) {
             f->plan.rings[i].parts[k].at = at;
-            at += (uint32_t)(f->plan.rings[i].parts[k].kind->bytes + 7) & ~7u;
+            at += slot_part_bytes(f->plan.rings[i].parts[k].kind);
         }
     t->slot_bytes = at;
     t->empty = arena_zalloc(&f->arena, at);

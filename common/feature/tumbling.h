@@ -41,6 +41,10 @@ enum status tumbling_new(const struct feature_input *input, const struct tumblin
 
 /* Whether an aggregate may stand in a tumbling window: its parts are of fixed size and know no order. */
 bool tumbling_takes(const struct aggregate *a);
+/* For the documents: bytes of a key, of one of its windows that may still change, and there of one that may stand in it. */
+size_t tumbling_key_bytes(void);
+size_t tumbling_window_bytes(void);
+size_t tumbling_value_bytes(const struct aggregate *a);
 
 struct window_row {
     struct view key;  /* the state's, or the event's */
