@@ -73,7 +73,7 @@ $(SIM): $(SIM_PARTS) $(O)/libparts.a $(LIB)
 	@$< >$@.log 2>&1 && touch $@ && echo '  ok   $<' || { tail -n 40 $@.log; echo '  FAIL $<'; false; }
 
 # The programs as they run on files.
-$(CHAINS:=.passed): $(O)/%.passed: % $(BINS) $(wildcard test/reference/* test/data/*/pipeline/*.json test/data/*/pipeline/*/* pipelines/*.json schemas/*) docs/files.md
+$(CHAINS:=.passed): $(O)/%.passed: % $(BINS) $(wildcard test/reference/* test/data/golden/* test/data/*/pipeline/*.json test/data/*/pipeline/*/* pipelines/*.json schemas/*) docs/files.md
 	@mkdir -p $(@D)
 	@BIN=$(O)/bin $< >$@.log 2>&1; s=$$?; case $$s in \
 	0) touch $@; echo '  ok   $<';; 77) echo "  skip $<: $$(tail -n 1 $@.log)";; *) tail -n 40 $@.log; echo '  FAIL $<'; false;; esac

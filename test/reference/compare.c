@@ -3,7 +3,8 @@
  *
  * usage: compare [--by FIELD] [--except FIELD,...] FILE.avro OTHER
  *
- * OTHER is a CSV of numbers (its name ends in .csv; nothing is null): each of its columns against the record's field of that name, to 1e-6.
+ * OTHER is a table of numbers (its name ends in .table): a line of the columns' names, divided by commas, and then the rows, a double of this machine
+ * for each column, NaN where there is none: each against the record's field of that name, to 1e-6.
  * Or an Avro container file with the same fields: each to the last bit, but for the records or fields named by --except.
  * Rows go by their number, or with --by by the value of a field, which no two rows may share: for files that hold the same rows
  * in another order. OTHER is held in memory, 8 bytes a value (of texts and nested values: a hash).
@@ -47,7 +48,7 @@ struct table {
 struct compare {
     struct columns columns;
     size_t key; /* a column; SIZE_MAX: the row's number */
-    bool is_csv;
+    bool is_numbers;
     struct table other;
     size_t n_rows, n_bad, n_shown;
 };
@@ -168,6 +169,14 @@ static void columns_of_header(const struct schema *s, char *header, struct colum
 
 /* ---- the other's rows, in memory ---- */
 
+static double number_of(uint64_t bits)
+{
+    double v;
+
+    memcpy(&v, &bits, sizeof(v));
+    return v;
+}
+
 static uint64_t *table_row(struct table *t, size_t n_columns)
 {
     if (t->n == t->cap) {
@@ -177,23 +186,14 @@ static uint64_t *table_row(struct table *t, size_t n_columns)
     return t->values + t->n++ * n_columns;
 }
 
-static void load_csv(struct compare *c, FILE *csv)
+static void load_numbers(struct compare *c, FILE *numbers)
 {
-    char line[LINE_MAX_BYTES];
+    uint64_t row[COLUMNS_MAX];
 
-    while (fgets(line, sizeof(line), csv)) {
-        uint64_t *row = table_row(&c->other, c->columns.n);
-        char *p = line;
-
-        for (size_t i = 0; i < c->columns.n; i++) {
-            bool none = *p == ',' || *p == '\0' || *p == '\n';
-            double v = none ? 0 : strtod(p, &p);
-
-            p += *p == ',';
-            row[i] = NULL_VALUE;
-            if (!none)
-                memcpy(&row[i], &v, sizeof(v));
-        }
+    while (fread(row, sizeof(*row), c->columns.n, numbers) == c->columns.n) {
+        for (size_t i = 0; i < c->columns.n; i++)
+            row[i] = isnan(number_of(row[i])) ? NULL_VALUE : row[i];
+        memcpy(table_row(&c->other, c->columns.n), row, c->columns.n * sizeof(*row));
     }
 }
 
@@ -256,14 +256,6 @@ static size_t find(struct compare *c, uint64_t key)
 
 /* ---- row by row ---- */
 
-static double number_of(uint64_t bits)
-{
-    double v;
-
-    memcpy(&v, &bits, sizeof(v));
-    return v;
-}
-
 static void print_value(const char *what, uint64_t v, enum col_type type)
 {
     if (v == NULL_VALUE)
@@ -278,7 +270,7 @@ static void print_value(const char *what, uint64_t v, enum col_type type)
 
 static bool equal(const struct compare *c, uint64_t want, uint64_t got)
 {
-    return want == got || (c->is_csv && fabs(number_of(want) - number_of(got)) <= 1e-6);
+    return want == got || (c->is_numbers && fabs(number_of(want) - number_of(got)) <= 1e-6);
 }
 
 static void compare_row(struct compare *c, const uint64_t *want, const uint64_t *got)
@@ -286,7 +278,7 @@ static void compare_row(struct compare *c, const uint64_t *want, const uint64_t 
     bool bad = false;
 
     for (size_t i = 0; i < c->columns.n; i++) {
-        enum col_type type = c->is_csv ? COL_DOUBLE : c->columns.wants[i].type;
+        enum col_type type = c->is_numbers ? COL_DOUBLE : c->columns.wants[i].type;
 
         if (equal(c, want[i], got[i]))
             continue;
@@ -295,7 +287,7 @@ static void compare_row(struct compare *c, const uint64_t *want, const uint64_t 
             continue;
         printf("row %zu", c->n_rows);
         if (c->key != SIZE_MAX)
-            print_value(", of", got[c->key], c->is_csv ? COL_DOUBLE : c->columns.wants[c->key].type);
+            print_value(", of", got[c->key], c->is_numbers ? COL_DOUBLE : c->columns.wants[c->key].type);
         print_value(type >= COL_STRING ? ": a text differs" : ": want", want[i], type);
         print_value(", got", got[i], type);
         printf(" in %s\n", c->columns.wants[i].path);
@@ -307,7 +299,7 @@ static void compare_all(struct compare *c, struct records *r)
 {
     size_t missing = 0;
 
-    for (; records_next(r, c->is_csv); c->n_rows++) {
+    for (; records_next(r, c->is_numbers); c->n_rows++) {
         size_t row = find(c, c->key == SIZE_MAX ? c->n_rows : r->values[c->key]);
 
         if (row != SIZE_MAX) {
@@ -331,22 +323,22 @@ static void open_other(struct compare *c, const char *path, const char *except, 
 {
     static char header[LINE_MAX_BYTES];
     struct records other;
-    FILE *csv;
+    FILE *numbers;
 
-    c->is_csv = strlen(path) > 4 && strcmp(path + strlen(path) - 4, ".csv") == 0;
-    if (!c->is_csv) {
+    c->is_numbers = strlen(path) > 6 && strcmp(path + strlen(path) - 6, ".table") == 0;
+    if (!c->is_numbers) {
         columns_of_schema(s, except, &c->columns);
         records_open(path, &other);
         load_avro(c, &other);
         records_close(&other);
         return;
     }
-    csv = fopen(path, "r");
-    if (csv == NULL || fgets(header, sizeof(header), csv) == NULL)
+    numbers = fopen(path, "r");
+    if (numbers == NULL || fgets(header, sizeof(header), numbers) == NULL)
         die("cannot read", path);
     columns_of_header(s, header, &c->columns);
-    load_csv(c, csv);
-    fclose(csv);
+    load_numbers(c, numbers);
+    fclose(numbers);
 }
 
 int main(int argc, char **argv)
@@ -358,7 +350,7 @@ int main(int argc, char **argv)
     for (; argc > 3 && strncmp(argv[1], "--", 2) == 0; argc -= 2, argv += 2)
         *(strcmp(argv[1], "--by") == 0 ? &by : &except) = argv[2];
     if (argc != 3)
-        die("usage", "compare [--by FIELD] [--except FIELD,...] FILE.avro OTHER.csv|OTHER.avro");
+        die("usage", "compare [--by FIELD] [--except FIELD,...] FILE.avro OTHER.table|OTHER.avro");
     records_open(argv[1], &r);
     open_other(&c, argv[2], except, container_schema(r.file));
     for (size_t i = 0; by && i < c.columns.n; i++)

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""An independent reference of the fraud pipeline's 27 features: the published CSV in, one CSV line per transaction out.
+"""An independent reference of the fraud pipeline's 27 features: the published CSV in, a table of one row per transaction out.
 
-usage: features.py HANDBOOK_TX_CSV_ZST [customer|terminal] > features.csv     (all columns, or those of one stage; nothing is null)
+usage: features.py HANDBOOK_TX_CSV_ZST customer|terminal >TABLE     (the columns of one stage, as compare.c reads them)
 
 Written from the definitions alone, sharing no code with common/feature. Windows are (t-w, t]. A customer's counts and means hold
 the row itself, what its amount is compared with holds the others only; a terminal's counts end 7 days ago. A label is known
 exactly 7 days after its transaction. Rows at equal seconds: those before in the file count, later ones do not. At equal times a
-label comes before a transaction.
+label comes before a transaction. Each feature is of one key: all rows of a key are gone through together, in the file's order.
 """
 import datetime
 import subprocess
 import sys
+from array import array
 from bisect import bisect_right
 
 DAY = 86400
@@ -23,69 +24,85 @@ CUSTOMER = ["amount", "weekend", "night", *(f"customer_{f}_{w}" for f in ("n", "
             "amount_to_mean_7d", "amount_to_mean_30d", "amount_zscore_30d", "amount_to_max_ever"]
 TERMINAL = [*(f"terminal_{f}_{w}" for f in ("n", "risk") for w in SPANS),
             *(f"terminal_{f}_{w}" for f in ("chargebacks", "small_chargebacks") for w in KNOWN_SPANS)]
+NOTHING_KNOWN = [0] * (len(TERMINAL) - len(WINDOWS))
+NONE = float("nan")
 
 
 def ratio(amount, n, total):
-    """To the mean of n others; None without any, and where that mean is 0."""
-    return amount * n / total if total else None
+    """To the mean of n others; none without any, and where that mean is 0."""
+    return amount * n / total if total else NONE
 
 
 def zscore(amount, n, total, squares):
-    """Above the mean of n others, in standard deviations of the sample of them; None where there is no such deviation."""
+    """Above the mean of n others, in standard deviations of the sample of them; none where there is no such deviation."""
     spread = n * squares - total * total  # n (n - 1) times the variance, exact
-    return (amount - total / n) / (spread / (n * (n - 1))) ** 0.5 if spread else None
+    return (amount - total / n) / (spread / (n * (n - 1))) ** 0.5 if spread else NONE
 
 
-def customer_features(rows):
-    """rows: (tx, seconds, customer, terminal, cents, is_fraud) in the file's order."""
-    past = {}  # customer: times, running cents and their squares (each one more than times), the greatest
-    weekend = {}
-    for _, t, customer, _, cents, _ in rows:
-        day = t // DAY
-        if day not in weekend:
-            weekend[day] = int(datetime.datetime.fromtimestamp(t, datetime.timezone.utc).weekday() >= 5)
-        times, sums, squares, most = past.get(customer) or ([], [0], [0], 0)
-        first = [bisect_right(times, t - w) for w in WINDOWS]
-        n = len(times)
-        others = [(n - i, sums[n] - sums[i]) for i in first]
-        yield [cents / 100, weekend[day], int(t % DAY // 3600 <= 6), *(k + 1 for k, _ in others),
-               *((total + cents) / 100 / (k + 1) for k, total in others), ratio(cents, *others[1]), ratio(cents, *others[2]),
-               zscore(cents, *others[2], squares[n] - squares[first[2]]), cents / most if most else None]
-        times.append(t)
-        sums.append(sums[n] + cents)
-        squares.append(squares[n] + cents * cents)
-        past[customer] = times, sums, squares, max(most, cents)
+def is_weekend(day):
+    return int(datetime.datetime.fromtimestamp(day * DAY, datetime.timezone.utc).weekday() >= 5)
 
 
-def terminal_features(rows):
-    used, known, known_small = {}, {}, {}  # terminal: times of use; times at which frauds, and small ones, are reported
-    waiting, done = [], 0  # frauds not yet reported, in order of time
-    for _, t, _, terminal, cents, fraud in rows:
-        while done < len(waiting) and waiting[done][0] <= t:
-            at, where, amount = waiting[done]
-            known.setdefault(where, []).append(at)
-            if amount < SMALL:
-                known_small.setdefault(where, []).append(at)
-            done += 1
-        seen = used.setdefault(terminal, [])
-        seen.append(t)
-        end = bisect_right(seen, t - DELAY)
-        counts = [end - bisect_right(seen, t - DELAY - w) for w in WINDOWS]
-        bad, small = known.get(terminal, []), known_small.get(terminal, [])
-        frauds = [len(bad) - bisect_right(bad, t - w) for w in WINDOWS]
-        if fraud:
-            waiting.append((t + DELAY, terminal, cents))
-        yield [*counts, *(f / n if n else 0.0 for f, n in zip(frauds, counts)),
-               *(len(times) - bisect_right(times, t - w) for times in (bad, small) for w in KNOWN)]
+def customer_features(times, cents, _frauds):
+    """Of one customer's payments in order: a row each."""
+    sums, squares, most = [0], [0], 0  # the first n payments' cents, and their squares
+    begins = [0] * len(WINDOWS)
+    for n, (t, amount) in enumerate(zip(times, cents)):
+        for i, w in enumerate(WINDOWS):
+            while begins[i] < n and times[begins[i]] <= t - w:
+                begins[i] += 1
+        a, b, c = begins
+        total, square = sums[n], squares[n]
+        in_a, in_b, in_c = total - sums[a], total - sums[b], total - sums[c]
+        yield (amount / 100, is_weekend(t // DAY), t % DAY // 3600 <= 6, n - a + 1, n - b + 1, n - c + 1,
+               (in_a + amount) / 100 / (n - a + 1), (in_b + amount) / 100 / (n - b + 1), (in_c + amount) / 100 / (n - c + 1),
+               ratio(amount, n - b, in_b), ratio(amount, n - c, in_c), zscore(amount, n - c, in_c, square - squares[c]),
+               amount / most if most else NONE)
+        sums.append(total + amount)
+        squares.append(square + amount * amount)
+        most = max(most, amount)
+
+
+def terminal_features(times, cents, frauds):
+    """Of one terminal's payments in order: a row each."""
+    reports = [t + DELAY for t, fraud in zip(times, frauds) if fraud]
+    small = [t + DELAY for t, amount, fraud in zip(times, cents, frauds) if fraud and amount < SMALL]
+    for t in times:
+        end = bisect_right(times, t - DELAY)
+        counts = [end - bisect_right(times, t - DELAY - w) for w in WINDOWS]
+        known, known_small = bisect_right(reports, t), bisect_right(small, t)
+        if not known:
+            yield *counts, *NOTHING_KNOWN
+            continue
+        yield (*counts, *((known - bisect_right(reports, t - w)) / n if n else 0.0 for w, n in zip(WINDOWS, counts)),
+               *(known - bisect_right(reports, t - w) for w in KNOWN), *(known_small - bisect_right(small, t - w) for w in KNOWN))
+
+
+PARTS = {"customer": (2, CUSTOMER, customer_features), "terminal": (3, TERMINAL, terminal_features)}  # where in a row its key is
+
+
+def table(rows, part):
+    """rows: (tx, seconds, customer, terminal, cents, is_fraud) in the file's order. The transaction's number and the part's features, row by row."""
+    key, names, made = PARTS[part]
+    keys, width = {}, 1 + len(names)
+    for number, row in enumerate(rows):
+        of = keys.get(row[key])
+        if of is None:
+            of = keys[row[key]] = [], [], [], [], []
+        for column, value in zip(of, (number, row[0], row[1], row[4], row[5])):
+            column.append(value)
+    out = array("d", bytes(8 * width * sum(len(numbers) for numbers, *_ in keys.values())))
+    for numbers, txs, *columns in keys.values():
+        for number, tx, values in zip(numbers, txs, made(*columns)):
+            out[number * width:(number + 1) * width] = array("d", (float(tx), *values))
+    return out
 
 
 def features(rows):
-    """Of a list of rows all 27."""
-    return (c + t for c, t in zip(customer_features(rows), terminal_features(rows)))
-
-
-def written(values):
-    return ",".join("" if v is None else str(v) for v in values)
+    """Of a list of rows all 27, None where there is none."""
+    parts = [(table(rows, part), 1 + len(names)) for part, (_, names, _) in PARTS.items()]
+    for i in range(len(rows)):
+        yield [None if v != v else v for values, n in parts for v in values[i * n + 1:(i + 1) * n]]
 
 
 def cents_of(amount):
@@ -102,19 +119,9 @@ def published(path):
 
 
 def main():
-    path, part = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "both"
-    out = sys.stdout
-    if part == "both":
-        out.write(",".join(["tx_id"] + CUSTOMER + TERMINAL) + "\n")
-        rows = list(published(path))
-        for row, values in zip(rows, features(rows)):
-            out.write(f"{row[0]},{written(values)}\n")
-        return
-    out.write(",".join(["tx_id"] + CUSTOMER if part == "customer" else TERMINAL) + "\n")
-    made = customer_features if part == "customer" else terminal_features
-    ids = (row[0] + "," for row in published(path)) if part == "customer" else iter(lambda: "", None)
-    for tx, values in zip(ids, made(published(path))):
-        out.write(f"{tx}{written(values)}\n")
+    path, part = sys.argv[1:]
+    sys.stdout.buffer.write((",".join(["tx_id"] + PARTS[part][1]) + "\n").encode())
+    table(published(path), part).tofile(sys.stdout.buffer)
 
 
 if __name__ == "__main__":
