@@ -1,25 +1,23 @@
 /*
- * test/bench/features.c: the fraud pipeline's 27 features over the published transactions, memory to memory; and what an event costs
- * over windows from 1 to 60 days and for 1,000 to 1,000,000 keys.
+ * test/bench/features.c: the fraud pipeline's 27 features over the published transactions, memory to memory; what an event costs
+ * over windows from 1 to 60 days and for 1,000 to 1,000,000 keys, and beside one hot key; and tumbling windows.
  *
- * usage: features [TX.csv.zst [REFERENCE.csv]]   With a reference (test/reference/features.py) they are compared for each row,
- * to 1e-6, and the exit status says whether all were equal. Labels are frauds, known 7 days after; two chained
- * sets as in pipelines/fraud.json, inputs merged by event time, a label before a transaction of the same time. Each
- * transaction is thus an event of two sets: features_mem_per_s counts it once, features_events_per_s each time and the labels.
+ * usage: features [TX.csv.zst]   Labels are frauds, known 7 days after; two chained sets as in pipelines/fraud.json, inputs merged by
+ * event time, a label before a transaction of the same time. Each transaction is thus an event of two sets: features_mem_per_s counts
+ * it once, features_events_per_s each time and the labels.
  */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "base/rand.h"
 #include "feature/feature.h"
+#include "feature/tumbling.h"
 #include "test/bench/figure.h"
 
 #define DEFAULT_CSV "../shared/data/fraud/handbook_tx.csv.zst"
 #define WEEK_MS ((int64_t)7 * 86400000)
 #define BATCH 1000
-#define N_FEATURES 27
 
 struct tx {
     int64_t event_ms;
@@ -50,13 +48,6 @@ static const struct feature_def terminal_defs[] = {
     {.name = "terminal_chargebacks", .aggregate = "count", .of = "labels", .over = weeks, .n_over = 4},
     {.name = "terminal_small_chargebacks", .aggregate = "count", .of = "labels", .over = weeks, .n_over = 4, .where = "amount < 220"},
 };
-/* The reference's, in its order. */
-static const char *const columns[N_FEATURES] = {
-    "amount", "weekend", "night", "customer_n_1d", "customer_n_7d", "customer_n_30d", "customer_mean_1d", "customer_mean_7d",
-    "customer_mean_30d", "amount_to_mean_7d", "amount_to_mean_30d", "amount_zscore_30d", "amount_to_max_ever", "terminal_n_1d",
-    "terminal_n_7d", "terminal_n_30d", "terminal_risk_1d", "terminal_risk_7d", "terminal_risk_30d", "terminal_chargebacks_7d",
-    "terminal_chargebacks_14d", "terminal_chargebacks_28d", "terminal_chargebacks_60d", "terminal_small_chargebacks_7d",
-    "terminal_small_chargebacks_14d", "terminal_small_chargebacks_28d", "terminal_small_chargebacks_60d"};
 
 struct stage {
     struct features *f;
@@ -146,45 +137,8 @@ static void give_labels(struct stage *terminal, const struct tx *rows, size_t n,
     }
 }
 
-static double value_of(const struct col *c, size_t r)
-{
-    return c->null[r] ? NAN : c->type == COL_DOUBLE ? c->f64[r] : (double)c->i64[r];
-}
-
-static size_t compare(const struct batch *b, FILE *reference)
-{
-    static size_t n_told;
-    const struct col *cols[N_FEATURES];
-    size_t n_bad = 0;
-    char line[1024];
-
-    for (size_t c = 0; c < N_FEATURES; c++)
-        if ((cols[c] = batch_col(b, columns[c])) == NULL)
-            die(columns[c]);
-    for (size_t r = 0; r < b->n_rows; r++) {
-        const char *p = fgets(line, sizeof(line), reference);
-        bool bad = false;
-
-        for (size_t c = 0; c < N_FEATURES && p != NULL; c++) {
-            double got = value_of(cols[c], r), want;
-
-            p = strchr(p, ',');
-            want = p == NULL || strchr(",\n", p[1]) ? NAN : strtod(p + 1, NULL);
-            p += p != NULL;
-            if (fabs(want - got) <= 1e-6 || (isnan(want) && isnan(got)))
-                continue;
-            bad = true;
-            if (n_told++ < 20)
-                fprintf(stderr, "tx %.*s %s: want %.9g, got %.9g\n", (int)strcspn(line, ","), line, columns[c], want, got);
-        }
-        n_bad += bad || p == NULL;
-    }
-    return n_bad;
-}
-
 /* At most BATCH rows from `from` before the next label is due. */
-static size_t run_batch(struct stage *customer, struct stage *terminal, const struct tx *rows, size_t from, size_t to,
-                        struct arena *a, FILE *reference)
+static void run_batch(struct stage *customer, struct stage *terminal, const struct tx *rows, size_t from, size_t to, struct arena *a)
 {
     struct view keys[BATCH], terminals[BATCH];
     int64_t ms[BATCH];
@@ -203,7 +157,6 @@ static size_t run_batch(struct stage *customer, struct stage *terminal, const st
     memcpy(batch_add_col(&b, "ts", COL_INT)->i64, ms, b.n_rows * sizeof(*ms));
     apply(customer, 0, &b, keys, ms);
     apply(terminal, 1, &b, terminals, ms);
-    return reference == NULL ? 0 : compare(&b, reference);
 }
 
 static double seconds(void)
@@ -214,11 +167,23 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+/* A key by its number, as spread over memory as real ones are. */
+static struct view name_key(char name[8], uint64_t number)
+{
+    uint64_t key = number * 0x9e3779b1u % 0xfffffffbu;
+
+    for (size_t c = 0; c < 8; c++)
+        name[c] = (char)('a' + (key >> (4 * c) & 15));
+    return view_of(name, 8);
+}
+
 /* ---- flatness: count, mean, variance and max of one window; keys in turn, each with an event every 12 hours ---- */
 #define HALF_DAY_MS ((int64_t)12 * 3600000)
 
-/* Nanoseconds an event, once the windows are full. */
-static double event_ns(const char *window, size_t n_keys, size_t n_warm, size_t n_timed, double *ret_key_bytes)
+/* Nanoseconds an event, once the windows are full. hot_every: of so many events one is of one key besides; 0: none. *ret_batch_ms: the longest
+ * that BATCH events took; NULL: nobody asks. */
+static double event_ns(const char *window, size_t n_keys, size_t n_warm, size_t n_timed, size_t hot_every, double *ret_key_bytes,
+                       double *ret_batch_ms)
 {
     const char *const over[] = {window};
     const struct feature_def defs[] = {{.name = "n", .aggregate = "count", .of = "transactions", .over = over, .n_over = 1},
@@ -227,10 +192,10 @@ static double event_ns(const char *window, size_t n_keys, size_t n_warm, size_t 
                                        {.name = "max", .aggregate = "max", .of = "amount", .over = over, .n_over = 1}};
     struct stage s = make(customer_inputs, 1, defs, ARRAY_LEN(defs));
     struct arena a = ARENA_EMPTY;
-    static char names[BATCH][12];
+    static char names[BATCH][8];
     struct view keys[BATCH];
     int64_t ms[BATCH];
-    double began = 0;
+    double began = 0, batch_began;
     struct rand r;
 
     rand_seed(&r, 1);
@@ -245,15 +210,14 @@ static double event_ns(const char *window, size_t n_keys, size_t n_warm, size_t 
         b.n_rows = BATCH;
         amount = batch_add_col(&b, "amount", COL_DOUBLE);
         for (size_t k = 0; k < BATCH; k++) {
-            uint64_t key = (i + k) % n_keys * 0x9e3779b1u % 0xfffffffbu; /* as spread over memory as real ones are */
-
-            for (size_t c = 0; c < 8; c++)
-                names[k][c] = (char)('a' + (key >> (4 * c) & 15));
-            keys[k] = view_of(names[k], 8);
+            keys[k] = name_key(names[k], hot_every && (i + k) % hot_every == 0 ? n_keys : (i + k) % n_keys);
             ms[k] = (int64_t)((i + k) / n_keys) * HALF_DAY_MS + (int64_t)((double)((i + k) % n_keys) / (double)n_keys * (double)HALF_DAY_MS);
             amount->f64[k] = (double)rand_below(&r, 100000) / 100;
         }
+        batch_began = seconds();
         apply(&s, 0, &b, keys, ms);
+        if (ret_batch_ms && i >= n_warm && (seconds() - batch_began) * 1e3 > *ret_batch_ms)
+            *ret_batch_ms = (seconds() - batch_began) * 1e3;
     }
     began = seconds() - began;
     *ret_key_bytes = (double)state_bytes(s.state) / (double)state_n_keys(s.state);
@@ -267,32 +231,119 @@ static void flatness(void)
 {
     double bytes, few, many;
 
-    few = event_ns("1d", 10000, 100000, 500000, &bytes);
+    few = event_ns("1d", 10000, 100000, 500000, 0, &bytes, NULL);
     figure("features", "features_1d_ns", few, "ns");
     figure("features", "features_1d_key_bytes", bytes, "B");
-    many = event_ns("60d", 10000, 1400000, 500000, &bytes);
+    many = event_ns("60d", 10000, 1400000, 500000, 0, &bytes, NULL);
     figure("features", "features_60d_ns", many, "ns");
     figure("features", "features_60d_key_bytes", bytes, "B");
     figure("features", "features_60d_vs_1d", many / few, "ratio");
-    few = event_ns("5d", 1000, 100000, 1000000, &bytes);
+    few = event_ns("5d", 1000, 100000, 1000000, 0, &bytes, NULL);
     figure("features", "features_1000_keys_ns", few, "ns");
-    many = event_ns("5d", 1000000, 11000000, 2000000, &bytes);
+    many = event_ns("5d", 1000000, 11000000, 2000000, 0, &bytes, NULL);
     figure("features", "features_1000000_keys_ns", many, "ns");
     figure("features", "features_1000000_keys_key_bytes", bytes, "B");
     figure("features", "features_1000000_vs_1000_keys", many / few, "ratio");
 }
 
+/* One key with half of all events, 300,000 of them in its window, beside as many events of 10,000 keys alone. */
+static void hot_key(void)
+{
+    double bytes, batch_ms = 0, hot_batch_ms = 0;
+    double even = event_ns("30d", 10000, 700000, 500000, 0, &bytes, &batch_ms);
+    double hot = event_ns("30d", 10000, 700000, 500000, 2, &bytes, &hot_batch_ms);
+
+    figure("features", "features_hot_key_vs_even", hot / even, "ratio");
+    figure("features", "features_even_batch_ms_max", batch_ms, "ms");
+    figure("features", "features_hot_key_batch_ms_max", hot_batch_ms, "ms");
+}
+
+/* ---- tumbling: three values of each key's day, for 10,000 keys with ten events a day; rows that come out included ---- */
+#define DAY_MS ((int64_t)86400000)
+#define TUMBLING_KEYS ((size_t)10000)
+#define TUMBLING_DAY ((size_t)100000)
+#define TUMBLING_DAYS ((size_t)20)
+
+static size_t close_windows(const struct features *f, struct state *s, int64_t end_ms, struct arena *a)
+{
+    size_t from = 0, n = 0;
+
+    for (bool all = false; !all;) {
+        struct window_rows rows = {.arena = a};
+
+        arena_reset(a);
+        all = tumbling_close(f, s, end_ms, BATCH, &from, &rows);
+        n += rows.n;
+    }
+    return n;
+}
+
+static void take_events(const struct features *f, struct state *s, size_t first, struct rand *r, struct arena *a)
+{
+    static char names[BATCH][8];
+    struct window_rows rows = {.arena = a};
+    struct view keys[BATCH];
+    int64_t ms[BATCH];
+    struct batch b;
+    struct col *amount;
+    const char **bad;
+    struct error err;
+
+    arena_reset(a);
+    batch_init(&b, a, BATCH);
+    b.n_rows = BATCH;
+    amount = batch_add_col(&b, "amount", COL_DOUBLE);
+    bad = arena_zalloc(a, BATCH * sizeof(*bad));
+    for (size_t k = 0; k < BATCH; k++) {
+        keys[k] = name_key(names[k], rand_below(r, TUMBLING_KEYS));
+        ms[k] = (int64_t)(first + k) * DAY_MS / (int64_t)TUMBLING_DAY;
+        amount->f64[k] = (double)rand_below(r, 100000) / 100;
+    }
+    if (tumbling_apply(f, s, &b, keys, ms, ms, bad, 1, &rows, &err) != OK)
+        die(err.text);
+}
+
+static void tumbling(void)
+{
+    const struct feature_def defs[] = {{.name = "n", .aggregate = "count", .of = "transactions"},
+                                       {.name = "total", .aggregate = "sum", .of = "amount"},
+                                       {.name = "most", .aggregate = "max", .of = "amount"}};
+    const struct tumbling_def days = {.every_ms = DAY_MS, .allowed_ms = 3600000, .fill_for_ms = INT64_MAX};
+    struct state *s = state_new((size_t)4 << 30);
+    struct arena a = ARENA_EMPTY;
+    struct features *f;
+    struct error err;
+    struct rand r;
+    size_t n_rows = 0;
+    double took;
+
+    if (tumbling_new(customer_inputs, &days, defs, ARRAY_LEN(defs), &f, &err) != OK)
+        die(err.text);
+    rand_seed(&r, 1);
+    took = seconds();
+    for (size_t day = 0; day < TUMBLING_DAYS; day++) {
+        for (size_t i = 0; i < TUMBLING_DAY; i += BATCH)
+            take_events(f, s, day * TUMBLING_DAY + i, &r, &a);
+        n_rows += close_windows(f, s, (int64_t)(day + 1) * DAY_MS, &a);
+    }
+    took = seconds() - took;
+    figure("features", "tumbling_events_per_s", (double)(TUMBLING_DAYS * TUMBLING_DAY) / took, "1/s");
+    figure("features", "tumbling_rows", (double)n_rows, "rows");
+    figure("features", "tumbling_key_bytes", (double)state_bytes(s) / (double)state_n_keys(s), "B");
+    state_free(s);
+    features_free(f);
+    arena_done(&a);
+}
+
 int main(int argc, char **argv)
 {
     const char *path = argc > 1 ? argv[1] : DEFAULT_CSV;
-    FILE *reference = argc > 2 ? fopen(argv[2], "r") : NULL;
     struct stage customer = make(customer_inputs, 1, customer_defs, ARRAY_LEN(customer_defs));
     struct stage terminal = make(terminal_inputs, 2, terminal_defs, ARRAY_LEN(terminal_defs));
     struct arena a = ARENA_EMPTY;
-    size_t n, n_bad = 0, next_label = 0, equal = 0, n_frauds = 0;
+    size_t n, next_label = 0, n_frauds = 0;
     struct stat st;
     struct tx *rows;
-    char head[1024];
     double began;
 
     if (stat(path, &st) != 0) {
@@ -300,8 +351,6 @@ int main(int argc, char **argv)
         return 0;
     }
     rows = read_csv(path, &n);
-    if (argc > 2 && (reference == NULL || fgets(head, sizeof(head), reference) == NULL))
-        die("cannot read the reference");
     began = seconds();
     for (size_t from = 0, to; from < n; from = to) {
         size_t due = next_label;
@@ -314,29 +363,24 @@ int main(int argc, char **argv)
             give_labels(&terminal, rows, n, &next_label, rows[from].event_ms, &a);
         for (to = from + 1; to < n && to < from + BATCH && (due == n || rows[to].event_ms < rows[due].event_ms + WEEK_MS);)
             to++;
-        n_bad += run_batch(&customer, &terminal, rows, from, to, &a, reference);
+        run_batch(&customer, &terminal, rows, from, to, &a);
     }
     began = seconds() - began;
     for (size_t i = 0; i < n; i++)
         n_frauds += (size_t)rows[i].fraud;
-    if (reference == NULL) {
-        figure("features", "features_mem_per_s", (double)n / began, "1/s");
-        figure("features", "features_events_per_s", (double)(2 * n + n_frauds) / began, "1/s");
-        figure("features", "features_state_bytes", (double)(state_bytes(customer.state) + state_bytes(terminal.state)), "B");
-    }
+    figure("features", "features_mem_per_s", (double)n / began, "1/s");
+    figure("features", "features_events_per_s", (double)(2 * n + n_frauds) / began, "1/s");
+    figure("features", "features_state_bytes", (double)(state_bytes(customer.state) + state_bytes(terminal.state)), "B");
     figure("features", "features_customer_key_bytes", (double)state_bytes(customer.state) / (double)state_n_keys(customer.state), "B");
     figure("features", "features_terminal_key_bytes", (double)state_bytes(terminal.state) / (double)state_n_keys(terminal.state), "B");
-    for (size_t i = 1; i < n; i++)
-        equal += rows[i].event_ms == rows[i - 1].event_ms;
-    if (reference != NULL)
-        printf("%zu rows, %zu differ; %zu rows are at the second of the row before them\n", n, n_bad, equal);
     state_free(customer.state);
     state_free(terminal.state);
     features_free(customer.f);
     features_free(terminal.f);
     arena_done(&a);
     free(rows);
-    if (reference == NULL)
-        flatness();
-    return n_bad != 0;
+    flatness();
+    hot_key();
+    tumbling();
+    return 0;
 }
