@@ -30,6 +30,11 @@ int64_t due_next(const struct stage *s, const struct task *t)
     return s->timed && state_n_keys(t->state) != 0 && due_time(t) != INT64_MIN ? due_after(s, t, INT64_MIN) : INT64_MAX;
 }
 
+int64_t due_before(const struct stage *s, const struct task *t)
+{
+    return !s->opt.into && task_replays(t, s->n_inputs) ? INT64_MAX : due_next(s, t);
+}
+
 int64_t due_at(const struct stage *s, struct task *t, const struct pending *p)
 {
     if (!p->replay || s->opt.into) {
@@ -124,7 +129,7 @@ static enum status put_due(struct stage *s, struct task *t, struct rows *rows, i
 
 enum status due_run(struct stage *s, struct task *t, int64_t now_ms, size_t *ret_n, struct error *err)
 {
-    int64_t next = due_next(s, t);
+    int64_t next = due_before(s, t);
     struct out outs[INPUTS_MAX] = {0};
     struct pending *head;
     struct batch cols;
@@ -134,7 +139,7 @@ enum status due_run(struct stage *s, struct task *t, int64_t now_ms, size_t *ret
     int input;
 
     *ret_n = 0;
-    if (next == INT64_MAX || (!s->opt.into && task_replays(t, s->n_inputs)))
+    if (next == INT64_MAX)
         return OK;
     head = task_head(s, t, now_ms, &input);
     if (head ? head->at < next : s->finite || task_awaits(s, t, now_ms) < next)

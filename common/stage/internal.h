@@ -280,6 +280,8 @@ void waits_look(struct stage *s, int64_t now_ms);
 int64_t due_time(const struct task *t);
 /* When rows may be due next; INT64_MAX: never, as far as is known. */
 int64_t due_next(const struct stage *s, const struct task *t);
+/* From where on a record waits for rows that are due before it. */
+int64_t due_before(const struct stage *s, const struct task *t);
 /* From where on records cannot be taken together with one of this `at`. */
 int64_t due_after(const struct stage *s, const struct task *t, int64_t at);
 /* The `at` of a row, whose record has been taken. */

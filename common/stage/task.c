@@ -238,7 +238,8 @@ static struct said said_below(const struct merge *m, const struct channel *c)
 
 static struct moment moment_now(const struct task *t, int64_t commit, size_t n_inputs)
 {
-    struct moment m = {.commit = commit, .at = due_time(t)};
+    /* Amid a replay rows are judged by its own progress (due_at), and so are those that are replayed once more. */
+    struct moment m = {.commit = commit, .at = task_replays(t, n_inputs) && SAFE(M_REPLAY_AT) ? t->due.replay_at : due_time(t)};
     size_t n = 0;
 
     for (size_t i = 0; i < n_inputs; i++)

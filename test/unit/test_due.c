@@ -267,6 +267,26 @@ static void a_record_that_is_taken_again_has_the_at_that_it_had(void **state)
     end(&m);
 }
 
+/* What a key needs that becomes dirty then is taken once more if the task dies amid the replay, and from there. */
+static void a_moment_amid_a_replay_has_the_replays_progress(void **state)
+{
+    struct made m;
+    struct error err;
+
+    (void)state;
+    begin(&m, /* outside= */ true, KEYS);
+    m.task->at = m.task->due.at = 310;
+    m.task->due.replay_at = 100;
+    m.task->inputs[0].replay_to = 5;
+    task_moment(m.task, 1, 1);
+    state_dirty(m.task->state, state_get(m.task->state, view_str("k"), &err), 0, 1, 1);
+    assert_int_equal(task_need(m.task, 1)->at, 100);
+    m.task->inputs[0].next_offset = 5;
+    task_moment(m.task, 2, 1);
+    assert_int_equal(m.task->moments[m.task->n_moments - 1].at, 310);
+    end(&m);
+}
+
 /* The checkpoint holds it as JSON; a restore that could not read it would never end. */
 static void a_source_that_no_stage_can_have_written_is_not_kept(void **state)
 {
@@ -311,6 +331,7 @@ int main(void)
         cmocka_unit_test(what_wakes_behind_the_marks_has_all_state_written),
         cmocka_unit_test(nothing_is_due_while_records_are_taken_again),
         cmocka_unit_test(a_record_that_is_taken_again_has_the_at_that_it_had),
+        cmocka_unit_test(a_moment_amid_a_replay_has_the_replays_progress),
         cmocka_unit_test(a_source_that_no_stage_can_have_written_is_not_kept),
     };
 
