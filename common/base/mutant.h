@@ -31,6 +31,7 @@ enum mutant {
     M_REPLAY_WHOLE,       /* no key is written in the middle of a replay */
     M_LOW_OLDEST,         /* `low` is what the oldest unwritten key needs */
     M_LOW_AT,             /* with the progress of what lies below it */
+    M_REPLAY_AT,          /* amid a replay the replay's own */
     M_IDLE_PASSED,        /* nobody waits for an idle channel */
     M_IDLE_BEHIND,        /* a channel rests behind its pending records, not before them */
     M_AT_PENDING,         /* a checkpoint's `at` of a channel leaves out what is pending */

@@ -81,7 +81,8 @@ static int taken_from(int topic)
     const char *name = sim.broker->topics[topic].name;
 
     /* score passes on where its input stems from */
-    return strcmp(name, "sim.features") == 0 || strcmp(name, "sim.scores") == 0 ? broker_topic(sim.broker, "sim.enriched") : -1;
+    return strcmp(name, "sim.features") == 0 || strcmp(name, "sim.scores") == 0 || strcmp(name, "sim.windows") == 0
+               ? broker_topic(sim.broker, "sim.enriched") : -1;
 }
 
 static const struct schema *schema_of(int topic)
@@ -244,7 +245,8 @@ static void check_word(int topic, int partition, int epoch)
 static void check_epoch(int topic, int partition, const struct record *r, const struct lineage *l)
 {
     int64_t *passed = &passed_epoch[l->task][l->offset % PASSED_MAX];
-    int64_t want = topic == SCORES ? *passed : world_epoch_at(topic == ENRICHED ? 0 : 1, r->arrival_ms);
+    int writer = topic == ENRICHED ? CUSTOMER : topic == WINDOWS ? HOURLY : TERMINAL;
+    int64_t want = topic == SCORES ? *passed : world_epoch_at(writer, r->arrival_ms);
 
     if (topic == FEATURES)
         *passed = l->epoch;
@@ -343,7 +345,7 @@ void check_visible(int topic, int partition, int64_t offset, const struct record
             check_mark(topic, partition, r->headers[i].value);
             return;
         }
-    if (strcmp(name, "sim.enriched") == 0 || strcmp(name, "sim.features") == 0 || strcmp(name, "sim.scores") == 0)
+    if (topic == ENRICHED || taken_from(topic) >= 0)
         check_output(topic, partition, offset, r);
     else if (strcmp(name, "sim.dead_letters") == 0)
         check_dead(topic, partition, offset, r);
@@ -418,4 +420,17 @@ bool check_value(const char *topic, int64_t tx_id, const char *name, double *ret
             }
         }
     return false;
+}
+
+bool check_line(const char *topic, int task, size_t i, const char *name, double *ret, struct view *ret_key)
+{
+    int t = broker_topic(sim.broker, topic);
+    const struct channel_log *c = &expected[sim.schedule.world]->channels[t][task][task];
+    struct batch row;
+
+    if (i >= c->n)
+        return false;
+    arena_reset(&arena);
+    *ret_key = view_of(c->lines[i].bytes.data, strnlen((const char *)c->lines[i].bytes.data, c->lines[i].bytes.n));
+    return decode_all(t, c->lines[i].bytes, &row) && cell(&row, name, ret);
 }

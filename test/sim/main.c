@@ -66,7 +66,7 @@ static void *share(size_t n)
 static bool learn(void)
 {
     for (int w = 0; w < WORLDS; w++) {
-        struct schedule quiet = {.world = w, .slots = {1, 1, 1}, .changelog_bytes = (int)CHANGELOG_BYTES};
+        struct schedule quiet = {.world = w, .slots = {1, 1, 1, 1}, .changelog_bytes = (int)CHANGELOG_BYTES};
 
         if (run(&quiet, true))
             oracle_check();

@@ -7,7 +7,11 @@
  * terminal   per partition: labels and enriched records by (`at`, labels first, writer's task, order within it); `at` is the newest
  *            event time of the writer's partition so far
  * score      the model that was promoted last for the event's own time
+ * hourly     per partition, enriched records in that order: before one whose `at` is beyond the end of an hour, and at last up to the newest `at` of all
+ *            partitions, a row for each terminal that had an event in it or in the three hours before; behind one of an hour that is over
+ *            another row of that hour, and of hours that come into being by it
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -20,6 +24,8 @@
 #define EVENTS_MAX 256
 #define HOUR INT64_C(3600000)
 #define LATENESS_MS 600000
+#define FILL_MS (3 * HOUR)
+#define HOURS_MAX 4096
 
 struct event {
     bool label;
@@ -29,8 +35,18 @@ struct event {
     double amount, n_1h, sum_1h, mean_6h;
 };
 
+/* What stands in a row of a terminal's hour. */
+struct hour {
+    char terminal[8];
+    int64_t end, revision;
+    double n, total;
+};
+
 static struct event events[EVENTS_MAX];
 static size_t n_events;
+static int64_t last_at; /* of all transactions */
+static struct hour hours[HOURS_MAX];
+static size_t n_hours;
 
 static bool read_text(struct avro_reader *r, char ret[8])
 {
@@ -76,6 +92,7 @@ static void take_partition(int topic, int partition, bool label)
         if (!read_event(&p->records[o], label, &e, &whole) || (at != INT64_MIN && e.ts < at - (label ? HOUR : LATENESS_MS)))
             continue;
         at = e.ts > at ? e.ts : at;
+        last_at = !label && at > last_at ? at : last_at;
         e.at = at;
         e.partition = partition;
         if (whole && kafka_partition(p->records[o].key, sim.broker->topics[topic].n_partitions) == partition)
@@ -173,6 +190,115 @@ static bool check_terminal(size_t i)
            expect(e, "sim.features", "terminal_sum_30d", all.weighted);
 }
 
+/* ---- hours ---- */
+
+static int64_t hour_of(int64_t ms)
+{
+    return ms / HOUR * HOUR;
+}
+
+static bool is_there(size_t n, const char *terminal, int64_t start)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!events[i].label && strcmp(events[i].terminal, terminal) == 0 && events[i].ts < start + HOUR && start - events[i].ts <= FILL_MS)
+            return true;
+    return false;
+}
+
+static int64_t times_out(const char *terminal, int64_t end)
+{
+    int64_t n = 0;
+
+    for (size_t i = 0; i < n_hours; i++)
+        n += hours[i].end == end && strcmp(hours[i].terminal, terminal) == 0;
+    return n;
+}
+
+/* As the first n events say. */
+static void put_hour(size_t n, const char *terminal, int64_t start)
+{
+    struct hour h = {.end = start + HOUR, .revision = times_out(terminal, start + HOUR)};
+
+    memcpy(h.terminal, terminal, sizeof(h.terminal));
+    for (size_t i = 0; i < n; i++)
+        if (!events[i].label && strcmp(events[i].terminal, terminal) == 0 && hour_of(events[i].ts) == start) {
+            h.n++;
+            h.total += events[i].amount;
+        }
+    assert(n_hours < HOURS_MAX);
+    hours[n_hours++] = h;
+}
+
+static bool is_of(const char *terminal, int partition)
+{
+    return kafka_partition(view_str(terminal), PARTITIONS) == partition;
+}
+
+static void close_hours(int partition, size_t n, int64_t from, int64_t to)
+{
+    for (int64_t start = hour_of(from); start + HOUR <= to; start += HOUR)
+        for (char c = '0'; c <= '9'; c++) {
+            const char terminal[8] = {'t', c};
+
+            if (is_of(terminal, partition) && is_there(n, terminal, start))
+                put_hour(n, terminal, start);
+        }
+}
+
+static void put_hours(int partition)
+{
+    int64_t at = INT64_MIN;
+
+    n_hours = 0;
+    for (size_t i = 0; i < n_events; i++) {
+        const struct event *e = &events[i];
+
+        if (e->label || !is_of(e->terminal, partition))
+            continue;
+        if (at != INT64_MIN)
+            close_hours(partition, i, at, e->at);
+        at = e->at;
+        for (int64_t start = hour_of(e->ts); start + HOUR <= at; start += HOUR)
+            if (start == hour_of(e->ts) || (is_there(i + 1, e->terminal, start) && times_out(e->terminal, start + HOUR) == 0))
+                put_hour(i + 1, e->terminal, start);
+    }
+    if (at != INT64_MIN)
+        close_hours(partition, n_events, at, last_at);
+}
+
+static bool check_hour(int partition, size_t i, const char *name, double want)
+{
+    const struct hour *h = &hours[i];
+    struct view key;
+    double got;
+
+    if (!check_line("sim.windows", partition, i, name, &got, &key))
+        fail("the quiet run's sim.windows/%d has no record %zu, the oracle one of %s up to %" PRId64, partition, i, h->terminal, h->end);
+    else if (!view_eq(key, view_str(h->terminal)) || fabs(got - want) > 1e-9 * (1 + fabs(want)))
+        fail("the quiet run's sim.windows/%d record %zu is of %.*s, its %s %.12g; the oracle says %s up to %" PRId64 ", %.12g", partition, i,
+             (int)key.n, (const char *)key.data, name, got, h->terminal, h->end, want);
+    else
+        return true;
+    return false;
+}
+
+/* The events are sorted. */
+static void check_hours(void)
+{
+    size_t n_all = 0;
+    bool ok = true;
+
+    for (int p = 0; p < PARTITIONS && ok; p++) {
+        put_hours(p);
+        n_all += n_hours;
+        for (size_t i = 0; i < n_hours && ok; i++)
+            ok = check_hour(p, i, "end", (double)hours[i].end) && check_hour(p, i, "revision", (double)hours[i].revision) &&
+                 check_hour(p, i, "n", hours[i].n) && check_hour(p, i, "total", hours[i].total);
+    }
+    if (ok && check_count("sim.windows") != n_all)
+        fail("the quiet run's sim.windows has %zu records, the oracle %zu", check_count("sim.windows"), n_all);
+}
+
 void oracle_check(void)
 {
     int transactions = broker_topic(sim.broker, "sim.transactions"), labels = broker_topic(sim.broker, "sim.labels");
@@ -180,12 +306,13 @@ void oracle_check(void)
     bool ok = true;
 
     n_events = 0;
+    last_at = INT64_MIN;
     for (int p = 0; p < sim.broker->topics[transactions].n_partitions; p++)
         take_partition(transactions, p, false);
     for (size_t i = 0; i < n_events && ok; i++)
         ok = check_customer(i);
-    for (int i = 0; i < world_stages() && ok; i++) {
-        static const char *const outputs[STAGES_MAX] = {"sim.enriched", "sim.features", "sim.scores"};
+    for (int i = CUSTOMER; i <= SCORE && ok; i++) {
+        static const char *const outputs[] = {"sim.enriched", "sim.features", "sim.scores"};
 
         if (check_count(outputs[i]) != n_events)
             fail("the quiet run's %s has %zu records, the oracle %zu", outputs[i], check_count(outputs[i]), n_events);
@@ -200,4 +327,6 @@ void oracle_check(void)
     qsort(events, n_events, sizeof(events[0]), in_order);
     for (size_t i = 0; i < n_events && ok; i++)
         ok = events[i].label || check_terminal(i);
+    if (ok)
+        check_hours();
 }

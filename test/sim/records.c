@@ -95,15 +95,18 @@ static int customer_in(struct rand *r, int partition)
     }
 }
 
-/* What cannot be processed: cut short, no frame, in the wrong partition, too late behind a good one. */
-static void add_bad(struct records *w, struct rand *r, int64_t now_ms)
+/* What cannot be processed: cut short, no frame, in the wrong partition, too late behind a good one. stray_ms: of one in the wrong partition, whose
+ * channel may be idle. */
+static void add_bad(struct records *w, struct rand *r, int64_t now_ms, int64_t stray_ms)
 {
     int partition = w->records[w->n - 1].partition;
     struct produced *p;
 
-    add_transaction(w, (int)rand_below(r, CUSTOMERS), 0, now_ms, 1);
+    uint64_t kind = rand_below(r, 4);
+
+    add_transaction(w, (int)rand_below(r, CUSTOMERS), 0, kind == 2 ? stray_ms : now_ms, 1);
     p = &w->records[w->n - 1];
-    switch (rand_below(r, 4)) {
+    switch (kind) {
     case 0:
         p->value.n -= 3;
         break;
@@ -144,7 +147,7 @@ static void make_catch_up(struct records *w, struct rand *r, int64_t *now_ms)
 
         add_transaction(w, (int)rand_below(r, CUSTOMERS), (int)rand_below(r, TERMINALS), ts, (double)rand_below(r, 10000) / 100);
         if (rand_below(r, 14) == 0)
-            add_bad(w, r, *now_ms);
+            add_bad(w, r, *now_ms, *now_ms);
     }
     for (int i = 0; i < 14; i++) /* of the whole span, in order, each partition until its end */
         add_label(w, (int)rand_below(r, CUSTOMERS), (int)rand_below(r, TERMINALS), first_ms + i * (*now_ms - first_ms) / 13);
@@ -156,8 +159,8 @@ static void make_waves(struct records *w, struct rand *r, int64_t *now_ms)
     for (int k = 0; k < 10; k++) {
         int partition = (int)rand_below(r, PARTITIONS), n = 2 + (int)rand_below(r, 5);
         bool labels = rand_below(r, 4) == 0;
+        int64_t first_ms = *now_ms += 700000;
 
-        *now_ms += 700000;
         for (int i = 0; i < n && !labels; i++) {
             int64_t ts = i == 0 ? *now_ms : next_ms(r, now_ms);
 
@@ -166,7 +169,7 @@ static void make_waves(struct records *w, struct rand *r, int64_t *now_ms)
         if (labels)
             add_label(w, 0, (int)rand_below(r, TERMINALS), *now_ms);
         else if (rand_below(r, 3) == 0)
-            add_bad(w, r, *now_ms);
+            add_bad(w, r, *now_ms, first_ms);
         end_wave(w, false);
     }
 }

@@ -151,8 +151,8 @@ void schedule_draw(uint64_t seed, int counts[STAGES_MAX][N_STEPS], struct schedu
 
 void schedule_print(const struct schedule *s, struct bytes *out)
 {
-    bytes_printf(out, "world=%d slots=%d,%d,%d changelog=%d jitter=%llu lazy=%d", s->world, s->slots[0], s->slots[1], s->slots[2],
-                 s->changelog_bytes, (unsigned long long)s->jitter, s->lazy_sweep);
+    bytes_printf(out, "world=%d slots=%d,%d,%d,%d changelog=%d jitter=%llu lazy=%d", s->world, s->slots[0], s->slots[1], s->slots[2],
+                 s->slots[3], s->changelog_bytes, (unsigned long long)s->jitter, s->lazy_sweep);
     if (s->at_least_once)
         bytes_printf(out, " at_least_once");
     for (size_t k = 0; k < s->n_items; k++) {
@@ -200,8 +200,8 @@ bool schedule_parse(const char *line, struct schedule *ret)
     char word[128];
 
     *ret = (struct schedule){0};
-    if (sscanf(line, " world=%d slots=%d,%d,%d changelog=%d jitter=%llu lazy=%d%n", &ret->world, &ret->slots[0], &ret->slots[1],
-               &ret->slots[2], &ret->changelog_bytes, &jitter, &lazy, &n) != 7)
+    if (sscanf(line, " world=%d slots=%d,%d,%d,%d changelog=%d jitter=%llu lazy=%d%n", &ret->world, &ret->slots[0], &ret->slots[1],
+               &ret->slots[2], &ret->slots[3], &ret->changelog_bytes, &jitter, &lazy, &n) != 8)
         return false;
     ret->jitter = jitter;
     ret->lazy_sweep = lazy != 0;

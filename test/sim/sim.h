@@ -77,7 +77,7 @@ enum fault {
     N_FAULTS
 };
 
-#define STAGES_MAX 3
+#define STAGES_MAX 4
 #define SLOTS_MAX 3
 #define ITEMS_MAX 6
 #define EPOCHS_MAX (ITEMS_MAX + 1)
@@ -211,7 +211,7 @@ int client_group(const struct rd_kafka_s *rk);
 #define BASE_MS INT64_C(1700000000000)
 
 /* The broker's first topics, and the pipeline's, in their order. */
-enum { TRANSACTIONS, LABELS, ENRICHED, FEATURES, SCORES };
+enum { TRANSACTIONS, LABELS, ENRICHED, FEATURES, SCORES, WINDOWS };
 
 /* How a boundary of the training schedule ends. */
 struct decision {
@@ -246,6 +246,8 @@ bool records_begin_at(int64_t first_at);
 
 /* ---- world.c ---- */
 enum status world_open(const char *pipeline, struct error *err);
+enum { CUSTOMER, TERMINAL, SCORE, HOURLY };
+
 int world_stages(void);
 const char *world_stage_name(int stage);
 const struct pipeline *world_pipeline(void);
@@ -275,6 +277,8 @@ void check_end(void);
 size_t check_count(const char *topic); /* data records that the quiet run put there */
 /* Of the quiet run's record of an event; NaN: null. */
 bool check_value(const char *topic, int64_t tx_id, const char *name, double *ret);
+/* Of the quiet run's i-th record of a task in the partition of its number; false: there is none. */
+bool check_line(const char *topic, int task, size_t i, const char *name, double *ret, struct view *ret_key);
 
 /* ---- oracle.c: the quiet run that has just ended, against what follows from the records alone ---- */
 void oracle_check(void);

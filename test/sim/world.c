@@ -1,6 +1,6 @@
 /* test/sim/world.c */
 /*
- * What there is besides the broker: a chain of three stages, the slots in which their instances run, when the next wave of records
+ * What there is besides the broker: a chain of three stages and one beside the second, the slots in which their instances run, when the next wave of records
  * (records.c) comes, and when all is quiet. At the end all instances are stopped, fresh ones restore the state from the
  * changelogs, and a last record for each key shows what they know.
  */
@@ -24,7 +24,8 @@ struct slot {
 };
 
 static const struct worker preprocess = {
-    .name = "preprocess", .open = preprocess_open, .transform = preprocess_transform, .close = preprocess_close};
+    .name = "preprocess", .open = preprocess_open, .transform = preprocess_transform, .due = preprocess_due,
+    .make_due = preprocess_make_due, .close = preprocess_close};
 static const struct worker score = {.name = "score", .stateless_order = true, .open = worker_open, .transform = worker_transform,
                                     .turn = worker_turn, .limit = worker_limit, .close = worker_close};
 /* How often the pipeline file was given one more for a stage's state, and since when the stage runs by it. */
@@ -33,7 +34,8 @@ struct epochs {
     int64_t since_ms[EPOCHS_MAX]; /* INT64_MAX: not yet */
 };
 
-static const char *const stage_names[] = {"customer", "terminal", "score"};
+static const char *const stage_names[] = {"customer", "terminal", "score", "hourly"};
+static const int writers[] = {-1, CUSTOMER, TERMINAL, CUSTOMER}; /* of their inputs from inside */
 static struct stage *templates[2][STAGES_MAX]; /* [1]: at_least_once */
 
 static struct slot slots[STAGES_MAX][SLOTS_MAX];
@@ -70,7 +72,7 @@ enum status world_open(const char *path, struct error *err)
         struct stage *s = xcalloc(1, sizeof(*s));
         int i = k / 2;
 
-        s->worker = i == world_stages() - 1 ? &score : &preprocess;
+        s->worker = i == SCORE ? &score : &preprocess;
         s->opt = (struct stage_options){.batch = 1000, .from_ms = INT64_MIN, .to_ms = INT64_MAX, .pipeline = path,
                                         .stage = stage_names[i], .brokers = "sim", .instance = "0"};
         if (stage_load(s, err) != OK)
@@ -80,7 +82,7 @@ enum status world_open(const char *path, struct error *err)
             s->inputs[n].repeats = s->def->at_least_once && !s->inputs[n].outside;
         templates[k % 2][i] = s;
     }
-    if (trainer_open(templates[0][world_stages() - 1]->def->feature_set, err) != OK)
+    if (trainer_open(templates[0][SCORE]->def->feature_set, err) != OK)
         return err->status;
     records_open();
     return OK;
@@ -91,13 +93,15 @@ enum status world_open(const char *path, struct error *err)
 static void make_topics(void)
 {
     struct broker *b = sim.broker;
-    static const char *const names[] = {"sim.transactions", "sim.labels", "sim.enriched", "sim.features", "sim.scores"};
+    static const char *const names[] = {"sim.transactions", "sim.labels", "sim.enriched", "sim.features", "sim.scores",
+                                        "sim.windows"};
 
     for (size_t t = 0; t < ARRAY_LEN(names); t++)
         broker_make_topic(b, names[t], PARTITIONS, false);
     broker_make_topic(b, "sim.dead_letters", 1, false);
-    broker_make_topic(b, "sim.customer.changelog", PARTITIONS, true);
-    broker_make_topic(b, "sim.terminal.changelog", PARTITIONS, true);
+    for (int i = 0; i < world_stages(); i++)
+        if (templates[0][i]->stateful)
+            broker_make_topic(b, templates[0][i]->changelog, PARTITIONS, true);
     broker_make_topic(b, SCHEMAS_TOPIC, 1, true);
     broker_make_topic(b, MODELS_TOPIC, 1, true);
 }
@@ -140,7 +144,7 @@ static void read_epochs(struct stage *s, struct stage_def *def, int stage)
     s->def = def;
     for (size_t i = 0; i < s->n_inputs; i++)
         if (!s->inputs[i].outside)
-            s->inputs[i].epoch = epochs[stage - 1].n;
+            s->inputs[i].epoch = epochs[writers[stage]].n;
 }
 
 static bool is_outdated(const struct instance *i)
@@ -148,7 +152,7 @@ static bool is_outdated(const struct instance *i)
     bool own = i->s->def->epoch == epochs[i->stage].n;
 
     for (size_t k = 0; k < i->s->n_inputs; k++)
-        own &= i->s->inputs[k].outside || i->s->inputs[k].epoch == epochs[i->stage - 1].n;
+        own &= i->s->inputs[k].outside || i->s->inputs[k].epoch == epochs[writers[i->stage]].n;
     return !own;
 }
 
@@ -244,7 +248,7 @@ bool world_new_epoch(struct instance *by, int how)
     struct instance *all = sched_instances(&n);
 
     while (!templates[0][stage]->stateful)
-        stage--;
+        stage = writers[stage];
     epochs[stage].n++;
     story("the pipeline file says epoch %d of %s", epochs[stage].n, world_stage_name(stage));
     for (size_t i = 0; i < n; i++)
@@ -303,8 +307,7 @@ static struct view spoiled(struct view value)
 /* What the state's chunks hold means something else from now on: nobody may make use of them. */
 static void spoil_state(int stage)
 {
-    static const char *const names[] = {"sim.customer.changelog", "sim.terminal.changelog"};
-    struct topic_log *t = &sim.broker->topics[broker_topic(sim.broker, names[stage])];
+    struct topic_log *t = &sim.broker->topics[broker_topic(sim.broker, templates[0][stage]->changelog)];
 
     for (int p = 0; p < t->n_partitions; p++)
         for (int64_t o = 0; o < t->partitions[p].n; o++) {
@@ -370,11 +373,11 @@ static bool all_run(void)
 
 static bool all_committed(void)
 {
-    static const int inputs[][2] = {{TRANSACTIONS, -1}, {LABELS, ENRICHED}, {FEATURES, -1}};
+    static const int inputs[][2] = {{TRANSACTIONS, -1}, {LABELS, ENRICHED}, {FEATURES, -1}, {ENRICHED, -1}};
     struct broker *b = sim.broker;
 
     for (int i = 0; i < world_stages(); i++) {
-        static const char *const groups[] = {"sim.customer", "sim.terminal", "sim.score"};
+        static const char *const groups[] = {"sim.customer", "sim.terminal", "sim.score", "sim.hourly"};
         int g = group_of(b, groups[i]);
 
         for (int k = 0; k < 2 && inputs[i][k] >= 0; k++)
