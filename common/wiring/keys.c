@@ -91,7 +91,7 @@ static const struct key_def target_keys[] = {
     {"horizon", "1 to 1000, required", "How many steps ahead."},
     {"every", "duration, required", "A step's length: how far apart the rows of a key are."},
     {"zone", "text", "The time zone whose days the steps are, as of the tumbling windows. `every` is whole days then. Default: UTC."},
-    {"lead_time", "1 to 1000", "How many steps, at most the horizon: the mean over them is forecast besides, with quantiles of its own. Default: none."},
+    {"lead_time", "1 to 1000", "How many steps, at most the horizon: their sum is forecast besides, with quantiles of its own. Default: none."},
     {"scale", "expression", "Over the row's numbers: the truth is divided by it, the forecast multiplied. Where it is null, 0 or less, 1. Default: 1."},
     {"weight", "expression", "Over the row's numbers: how much a row counts in the fit; null or less than 0 is 0. Default: 1."},
     {"offset", "expression", "Over the row's numbers, `step` and `target_time`: taken off the truth before it is divided, added to the forecast; null is 0. Of the lead time its mean. Default: 0."},

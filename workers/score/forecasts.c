@@ -39,8 +39,8 @@ static void put_row(struct forecaster *model, int64_t event_ms, double scale, co
     avro_put_long(&out, 0);
     *ret_steps = view_of(arena_copy(arena, out.data, out.n), out.n);
     bytes_done(&out);
-    if (n_steps > horizon)
-        memcpy(ret_lead, values + horizon * n_outputs, n_outputs * sizeof(*ret_lead));
+    for (size_t k = 0; k < n_outputs && n_steps > horizon; k++) /* the model's is a step's share of it */
+        ret_lead[k] = values[horizon * n_outputs + k] * (double)forecast_lead_time(f);
 }
 
 enum status forecasts_make(struct forecaster *model, const struct rows *in, const float *x, const uint32_t *rows, size_t n_rows,
