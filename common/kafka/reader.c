@@ -398,6 +398,11 @@ enum status reader_take(struct reader *r, int timeout_ms, struct reader_msg *ret
         if (deadline == INT64_MIN)
             deadline = clock_mono_ms() + (timeout_ms < 0 ? PROGRESS_TIMEOUT_MS : timeout_ms);
         left = deadline - clock_mono_ms();
+        if (left <= 0 && timeout_ms < 0 && r->down) { /* a time in which no record could come counts for nothing */
+            r->down = false;
+            deadline = clock_mono_ms() + PROGRESS_TIMEOUT_MS;
+            continue;
+        }
         if (left <= 0 && timeout_ms < 0)
             return no_progress(r, err);
         fill(r, left <= 0 ? 0 : left > 100 ? 100 : (int)left);
