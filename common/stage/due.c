@@ -127,6 +127,17 @@ static enum status put_due(struct stage *s, struct task *t, struct rows *rows, i
     return OK;
 }
 
+/* Behind the last record marks say how far time is; what they once said holds though all rest since, or the log ends there. */
+static bool is_over(const struct stage *s, const struct task *t, int64_t due_ms, int64_t now_ms)
+{
+    if (!s->finite && task_awaits(s, t, now_ms) >= due_ms)
+        return true;
+    for (size_t i = 0; i < s->n_inputs; i++)
+        if (!s->inputs[i].marked || merge_known(&t->inputs[i].merge) < due_ms)
+            return false;
+    return true;
+}
+
 enum status due_run(struct stage *s, struct task *t, int64_t now_ms, size_t *ret_n, struct error *err)
 {
     int64_t next = due_before(s, t);
@@ -142,7 +153,7 @@ enum status due_run(struct stage *s, struct task *t, int64_t now_ms, size_t *ret
     if (next == INT64_MAX)
         return OK;
     head = task_head(s, t, now_ms, &input);
-    if (head ? head->at < next : s->finite || task_awaits(s, t, now_ms) < next)
+    if (head ? head->at < next : !is_over(s, t, next, now_ms))
         return OK;
     last_row(s, t, &cols, &rows);
     st = s->worker->make_due(s->ctx, &rows, next, s->opt.batch, &t->due.from, outs, &all, err);

@@ -49,7 +49,7 @@ static void pendings_done(struct pendings *q, void (*release)(void *ctx, struct 
 
 void merge_init(struct merge *m, int tasks)
 {
-    *m = (struct merge){.tasks = tasks};
+    *m = (struct merge){.tasks = tasks, .known = INT64_MIN};
     for (int t = 0; t < tasks; t++)
         merge_channel(m, t);
 }
@@ -170,6 +170,25 @@ static void settle(struct merge *m, bool all)
     }
 }
 
+/* Whatever is pending: that is taken before anybody asks. */
+static void know(struct merge *m)
+{
+    int64_t at = INT64_MAX;
+
+    if (!m->keeps_known || m->unordered)
+        return;
+    for (size_t i = 0; i < m->n_channels; i++)
+        if (!m->channels[i].now.idle && m->channels[i].task != CHANNEL_FOREIGN && m->channels[i].now.at < at)
+            at = m->channels[i].now.at;
+    at = at == INT64_MAX ? merge_said(m) : at;
+    m->known = at > m->known ? at : m->known;
+}
+
+int64_t merge_known(const struct merge *m)
+{
+    return m->known;
+}
+
 void merge_push(struct merge *m, const struct pending *p)
 {
     struct channel *c = merge_channel(m, p->task);
@@ -184,6 +203,7 @@ void merge_push(struct merge *m, const struct pending *p)
     pendings_push(in_order ? &c->waiting : &m->ready, &own);
     if (in_order)
         settle(m, m->ended);
+    know(m);
 }
 
 void merge_mark(struct merge *m, const struct mark *mark, int64_t offset)
@@ -192,6 +212,7 @@ void merge_mark(struct merge *m, const struct mark *mark, int64_t offset)
     step_add(m, (struct merge_step){offset, mark->at, mark->task, m->epoch, mark->idle, false, false});
     step_on(m);
     settle(m, m->ended);
+    know(m);
 }
 
 void merge_epoch(struct merge *m, int epoch)

@@ -70,6 +70,8 @@ struct merge {
     bool ended;
     bool repeats; /* written at least once: what says no more than is known may be a zombie's, and wakes no idle channel */
     bool unordered; /* no channel waits for another: the log's own order */
+    bool keeps_known; /* somebody asks for it */
+    int64_t known;
     struct pendings ready;
     struct merge_step *steps; /* from the lowest that is not taken on; number n lies at n & (cap_steps - 1) */
     uint64_t first_step, end_step;
@@ -112,6 +114,10 @@ int64_t merge_furthest(const struct merge *m);
 
 /* No record that comes from now on has a smaller `at`; INT64_MAX: all idle or ended. INT64_MIN: not known. */
 int64_t merge_at(const struct merge *m);
+
+/* The most that was known so of what comes behind any of the log's words, pending records aside: a function of the log, where it matters to
+ * merge_at that channels have turned idle meanwhile. */
+int64_t merge_known(const struct merge *m);
 
 /* The smallest offset that is not taken, or `next` when all is. */
 int64_t merge_low(const struct merge *m, int64_t next);

@@ -19,6 +19,7 @@ struct task *task_new(const struct stage *s, int id)
         merge_init(&t->inputs[i].merge, s->inputs[i].marked ? s->inputs[i].tasks : 1);
         t->inputs[i].merge.repeats = s->inputs[i].repeats && SAFE(M_REPEATS_ASLEEP);
         t->inputs[i].merge.unordered = !s->inputs[i].outside && !s->inputs[i].marked;
+        t->inputs[i].merge.keeps_known = s->timed && !s->is_file; /* files have no marks */
         t->inputs[i].committed = -1;
         t->inputs[i].committed_at = INT64_MIN;
     }

@@ -189,6 +189,25 @@ static void nothing_is_due_by_the_end_of_a_topic_from_outside(void **state)
     end(&m);
 }
 
+/* As they came: that a channel rests at last takes nothing back. */
+static void marks_tell_the_time_at_the_end_of_a_replay_as_they_did(void **state)
+{
+    struct made m;
+
+    (void)state;
+    begin(&m, /* outside= */ false, KEYS);
+    m.stage.finite = true;
+    push(&m, 0, 50, 0);
+    mark(&m, 1, 20, /* idle= */ true, 1);
+    take_record(&m, 0);
+    mark(&m, 0, 210, /* idle= */ false, 2);
+    mark(&m, 0, 290, /* idle= */ true, 3);
+    merge_end(&m.task->inputs[0].merge);
+    assert_true(run(&m) > 0);
+    assert_int_equal(m.asked.due_ms[m.asked.n - 1], 200);
+    end(&m);
+}
+
 /* Readers would take a row with a smaller `at` than that for a lie. */
 static void a_task_says_no_more_than_what_is_due_next(void **state)
 {
@@ -327,6 +346,7 @@ int main(void)
         cmocka_unit_test(a_record_at_the_moment_itself_is_behind_it),
         cmocka_unit_test(marks_tell_the_time_where_no_record_comes),
         cmocka_unit_test(nothing_is_due_by_the_end_of_a_topic_from_outside),
+        cmocka_unit_test(marks_tell_the_time_at_the_end_of_a_replay_as_they_did),
         cmocka_unit_test(a_task_says_no_more_than_what_is_due_next),
         cmocka_unit_test(what_wakes_behind_the_marks_has_all_state_written),
         cmocka_unit_test(nothing_is_due_while_records_are_taken_again),
