@@ -178,12 +178,27 @@ static void place_origins(struct backtest *b, size_t n, int64_t apart_ms, int64_
         b->origins_ms[i] = b->last_ms - horizon_ms - (int64_t)i * apart_ms;
 }
 
+/* The earliest row that is judged. */
+static int64_t first_judged(const struct backtest *b, int64_t span_ms)
+{
+    int64_t from_ms = b->origins_ms[b->n_origins - 1] - span_ms, first_ms = INT64_MAX;
+
+    for (size_t i = 0; i < b->n_series; i++) {
+        const struct backtest_series *s = &b->series[i];
+        size_t at = 0;
+
+        while (at < s->n && s->times[at] <= from_ms)
+            at++;
+        if (at < s->n && s->times[at] < first_ms)
+            first_ms = s->times[at];
+    }
+    return first_ms;
+}
+
 /* The boundaries that the judged forecasts rest on: from the last before the first of them to the last of all. */
 static enum status learn_and_score(struct call *c, int64_t span_ms, struct error *err)
 {
-    int64_t first_ms = c->b.origins_ms[c->b.n_origins - 1] - span_ms;
-
-    c->files.since_ms = first_ms - c->learn->model_lag_ms - c->learn->every_ms + 1;
+    c->files.since_ms = first_judged(&c->b, span_ms) - c->learn->model_lag_ms - c->learn->every_ms + 1;
     c->files.until_ms = c->b.origins_ms[0] - c->learn->model_lag_ms;
     return run_one(c, c->learn, err) == OK ? run_one(c, c->score, err) : err->status;
 }
