@@ -118,6 +118,15 @@ static void shift(struct past *p, const struct part_def *def, uint32_t pos)
     mark(p, d, i);
 }
 
+static void expect(const uint8_t *value, const struct plan *plan, const struct part_def *def)
+{
+    const struct part_deque *d = (const struct part_deque *)(const void *)(value + def->at);
+    uint32_t cap = (uint32_t)(run_bytes(plan, d->order) / sizeof(struct candidate));
+
+    __builtin_prefetch(value + (size_t)d->run * 8 + (d->first & (cap - 1)) * sizeof(struct candidate));
+    __builtin_prefetch(value + (size_t)d->run * 8 + ((d->first + d->n) & (cap - 1)) * sizeof(struct candidate));
+}
+
 double part_deque_best(const struct past *p, const struct part_def *def)
 {
     const struct part_deque *d = part_of(p, def);
@@ -140,6 +149,6 @@ static bool check(const struct past *p, const struct part_def *def, struct claim
 
 #define CANDIDATES .item_bytes = sizeof(struct candidate), .item = "value that no later one beats"
 const struct part_kind PART_MIN = {.name = "min", .bytes = sizeof(struct part_deque), CANDIDATES, .add = min_add,
-                                   .evict = evict, .give_run = give_run, .shift = shift, .check = check};
+                                   .evict = evict, .give_run = give_run, .shift = shift, .check = check, .expect = expect};
 const struct part_kind PART_MAX = {.name = "max", .bytes = sizeof(struct part_deque), CANDIDATES, .add = max_add,
-                                   .evict = evict, .give_run = give_run, .shift = shift, .check = check};
+                                   .evict = evict, .give_run = give_run, .shift = shift, .check = check, .expect = expect};

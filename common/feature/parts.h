@@ -34,6 +34,8 @@ struct part_kind {
     void (*merge)(struct past *p, const struct part_def *def, const struct past *from, const struct part_def *base);
     /* One from outside: whether its run, which it claims, is as it says; NULL: it has none, and any bytes can be. */
     bool (*check)(const struct past *p, const struct part_def *def, struct claims *c);
+    /* Asks for the memory that the next event will look at; NULL: it lies in the head. */
+    void (*expect)(const uint8_t *value, const struct plan *plan, const struct part_def *def);
     /* As the inner part of tiles: one part's events go into another's, or out of it. out NULL: only by adding up the rest anew. */
     void (*in)(void *to, const void *part);
     void (*out)(void *of, const void *part);

@@ -46,6 +46,15 @@ void past_scratch(struct past *p, const struct past *of)
     p->base = arena_copy(p->arena, p->plan->empty, p->n_bytes);
 }
 
+void past_expect(const uint8_t *value, const struct plan *plan)
+{
+    const struct past_head *h = (const struct past_head *)(const void *)value;
+    size_t place = h->free[0] ? h->free[0] : h->end;
+
+    for (size_t at = 0; at < plan->page_bytes; at += 64)
+        __builtin_prefetch(value + place * 8 + at, /* rw= */ 1);
+}
+
 uint32_t past_take(struct past *p, unsigned order)
 {
     struct past_head *h = past_head(p);

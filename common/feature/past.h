@@ -42,6 +42,8 @@ void past_open(struct past *p, struct entry *e);
 /* A value beside the state with empty rings and parts. */
 void past_scratch(struct past *p, const struct past *of);
 
+/* Asks for the memory of the page that is taken next. */
+void past_expect(const uint8_t *value, const struct plan *plan);
 uint32_t past_take(struct past *p, unsigned order); /* zeroed */
 void past_give(struct past *p, uint32_t place, unsigned order);
 /* bytes from `place` were or will be changed. The head needs no word. */

@@ -195,8 +195,12 @@ void ring_expect(const uint8_t *value, const struct plan *plan, const struct rin
         if (s[c].ms <= minus(as_of, def->cursors[c].ms))
             expect_row(value, plan, def, s[c].next);
     for (size_t i = 0; i < def->n_parts; i++)
-        if (def->parts[i].kind->item_bytes && !def->parts[i].inner)
+        if (def->parts[i].kind->expect)
+            def->parts[i].kind->expect(value, plan, &def->parts[i]);
+        else if (def->parts[i].kind->item_bytes && !def->parts[i].inner)
             __builtin_prefetch(value + (size_t)*(const uint32_t *)(const void *)(value + def->parts[i].at) * 8);
+    if (((last - plan->head_bytes / 8) & (plan->page_bytes / 8 - 1)) == last_word(def))
+        past_expect(value, plan);
 }
 
 /* An event came in at s, and the cursor stands there or beyond: has it passed it? It stands where it stood among the others. */

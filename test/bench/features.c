@@ -227,6 +227,54 @@ static double event_ns(const char *window, size_t n_keys, size_t n_warm, size_t 
     return began * 1e9 / (double)n_timed;
 }
 
+/* ---- one key, a million events in a window of a day; then one behind a silence that ends half of it, and one behind all ---- */
+#define N_MILLION 1000000
+
+static double take_hot_ms(struct stage *s, struct arena *a, int64_t first_ms, size_t n)
+{
+    struct view *keys;
+    struct batch b;
+    int64_t *ms;
+    double began;
+
+    arena_reset(a);
+    batch_init(&b, a, n);
+    b.n_rows = n;
+    keys = arena_alloc(a, n * sizeof(*keys));
+    ms = arena_alloc(a, n * sizeof(*ms));
+    batch_add_col(&b, "amount", COL_DOUBLE);
+    for (size_t r = 0; r < n; r++) {
+        keys[r] = view_str("hot");
+        ms[r] = first_ms + (int64_t)r * 2 * HALF_DAY_MS / N_MILLION;
+        b.cols[0].f64[r] = (double)(r * 7919 % 100003) / 100;
+    }
+    began = seconds();
+    apply(s, 0, &b, keys, ms);
+    return (seconds() - began) * 1e3 / (double)n;
+}
+
+static void silence(void)
+{
+    static const char *const day[] = {"1d"};
+    static const char *const kinds[] = {"mean", "variance", "max", "distinct"};
+    struct feature_def defs[ARRAY_LEN(kinds)];
+    struct arena a = ARENA_EMPTY;
+    struct stage s;
+    double in = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        defs[i] = (struct feature_def){.name = kinds[i], .aggregate = kinds[i], .of = "amount", .over = day, .n_over = 1};
+    s = make(customer_inputs, 1, defs, ARRAY_LEN(defs));
+    for (int64_t i = 0; i < N_MILLION; i += BATCH)
+        in += take_hot_ms(&s, &a, i * 2 * HALF_DAY_MS / N_MILLION, BATCH) * BATCH / N_MILLION;
+    figure("features", "features_million_event_ns", in * 1e6, "ns");
+    figure("features", "features_half_million_leaves_ms", take_hot_ms(&s, &a, 3 * HALF_DAY_MS, 1), "ms");
+    figure("features", "features_rest_leaves_ms", take_hot_ms(&s, &a, 9 * HALF_DAY_MS, 1), "ms");
+    state_free(s.state);
+    features_free(s.f);
+    arena_done(&a);
+}
+
 static void flatness(void)
 {
     double bytes, few, many;
@@ -381,6 +429,7 @@ int main(int argc, char **argv)
     free(rows);
     flatness();
     hot_key();
+    silence();
     tumbling();
     return 0;
 }
