@@ -1,4 +1,5 @@
 """A shop whose items sell by the weekday, and a pipeline that forecasts them: what the tests of forecasts share."""
+import copy
 import datetime
 import random
 
@@ -8,6 +9,10 @@ BEGIN = int(datetime.datetime(2024, 3, 1, tzinfo=datetime.timezone.utc).timestam
 SALE = {"type": "record", "name": "Sale", "fields": [
     {"name": "item", "type": "string"}, {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-millis"}},
     {"name": "quantity", "type": "long"}]}
+# What is planned, issued each day: whether the shop has an offer for the item on each of the days ahead.
+PLAN = {"type": "record", "name": "Plan", "fields": [
+    {"name": "item", "type": "string"}, {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+    *({"name": f"offer_{h}", "type": "boolean"} for h in range(1, HORIZON + 1))]}
 OUTPUTS = {"mean": {"objective": "reg:squarederror"},
            "p10": {"objective": "reg:quantileerror", "quantile_alpha": 0.1},
            "p50": {"objective": "reg:absoluteerror"},
@@ -28,6 +33,29 @@ PIPELINE = {
                   "every": "28d", "window": "90d", "holdout": "14d",
                   "xgboost": {"tree_method": "hist", "base_score": 1, "seed": 1, "rounds": 40, "max_depth": 4, "eta": 0.2}},
         "ahead": {"worker": "score", "from": "rows", "model": "shop", "to": "forecasts"}}}
+
+
+def with_plans(pipeline):
+    """The same with the plans joined to each day, and the target's day's offer known."""
+    offers = [f"plan_offer_{h}" for h in range(1, HORIZON + 1)]
+    p = copy.deepcopy(pipeline)
+    p["topics"]["plans"] = {"schema": "Plan", "key": "item", "time": "ts", "partitions": 2}
+    p["stages"]["intake"]["to"] = ["sales", "plans"]
+    p["stages"]["lags"].update({"from": ["plans", "days"], "emit_on": "days"})
+    p["stages"]["lags"]["features"]["plan"] = {"join": "plans", "fields": [f"offer_{h}" for h in range(1, HORIZON + 1)], "within": "1d"}
+    p["stages"]["learn"]["features"] = ["dow", "sold", "sold_mean", "sold_before"]
+    p["stages"]["learn"]["target"]["known"]["offer"] = f"pick(step - 1, {', '.join(offers)})"
+    return p
+
+
+def has_offer(item, day):
+    return (int(item[1:]) * 7 + day * day) % 11 < 2
+
+
+def with_offers(sold):
+    """The sales as they are where an offer doubles and more what is sold, and the plans: [(item, ms, [offer of the h-th day from then])]."""
+    more = [(i, t, q * 5 // 2 if has_offer(i, (t - BEGIN) // DAY) else q) for i, t, q in sold if i != NEW]
+    return more, [(f"i{i}", BEGIN + d * DAY, [has_offer(f"i{i}", d + h) for h in range(HORIZON)]) for d in range(DAYS) for i in range(ITEMS)]
 
 
 NEW = "new"  # an item that is first sold a few days before the end

@@ -18,7 +18,7 @@
 
 /* What was read, in the order in which it came. */
 struct record {
-    char key[8];
+    char key[16];
     int64_t event_ms, offset;
     double value, level; /* value NaN: null */
 };
@@ -101,7 +101,7 @@ static size_t brute_force(const struct record *r, size_t n, const struct pairs_s
 
     for (int key = 0; key < KEYS; key++)
         for (int64_t t = span->from_ms; t < span->truth_to_ms; t += DAY) {
-            char name[8];
+            char name[16];
             const struct record *row;
 
             snprintf(name, sizeof(name), "k%d", key);
