@@ -290,7 +290,8 @@ static bool is_rival(const struct job *j)
 
     if (c == NULL || c->target == NULL || c->n_features != r->n_features || c->target->horizon != r->target->horizon ||
         c->target->lead_time != r->target->lead_time || c->target->every_ms != r->target->every_ms ||
-        strcmp(c->target->scale, r->target->scale) != 0 || c->target->n_known != r->target->n_known)
+        strcmp(c->target->value, r->target->value) != 0 || strcmp(c->target->scale, r->target->scale) != 0 ||
+        strcmp(c->target->offset, r->target->offset) != 0 || strcmp(c->target->zone, r->target->zone) != 0 || c->target->n_known != r->target->n_known)
         return false;
     for (size_t i = 0; i < c->target->n_known; i++)
         if (strcmp(c->target->known[i].expr, r->target->known[i].expr) != 0)

@@ -37,7 +37,7 @@ struct job {
     int64_t rows_all; /* in the span, before labels */
 };
 
-/* learn.c of each kind: what is left of a job once it is described (read, fit, evaluate). */
+/* forecasts.c: what is left of a job with a target once it is described: read, fit, evaluate. */
 enum status forecasts_learn(struct job *j, struct error *err);
 
 void job_run(struct job *j);
