@@ -85,7 +85,7 @@ integration: all tests faultable ; @test/check integration $(TEST) ## what needs
 sim: $(SIM) ; @$(SIM) --schedules $(or $(SCHEDULES),20000) --seed $(or $(SEED),1) ## simulated faults: SCHEDULES=n SEED=n
 mutants: $(SIM) ; @O="$(O)" CC="$(CC)" CFLAGS="$(CFLAGS)" LINK="$(OPT_$(MODE)) $(LDFLAGS) $(SIM_LDFLAGS)" LIBS="$(OTHER_LIBS)" test/sim/mutate $(MUTANT) ## the same without one safeguard after the other: MUTANT=name
 bench: all $(BENCHES) $(TOOLS) faultable ; @test/run_bench $(BENCH) ## print figures; BENCH=name runs one program
-demo: ; @deploy/demo ## the fraud pipeline on this machine; KEEP=1 leaves it running
+demo: ; @deploy/demo $(PIPELINE) ## a pipeline on this machine, PIPELINE=fraud or demand; KEEP=1 leaves it running
 kafka: ; @deploy/local/kafka start ## a real Kafka on this machine; prints its address
 kafka-stop: ; @deploy/local/kafka stop ## stop it
 deps: ; @deploy/deps check ## install what this machine lacks

@@ -1,9 +1,11 @@
 """What deploy/demo cannot say in bash: waits on the workers' own metrics, and the arithmetic of the table.
 
-drain   UP_LOG UP_PID PIPELINE ROWS    until all rows are scored and nothing lags, with progress
-summary DEMO STARTED                   the table and DEMO/summary.json
+drain  UP_LOG UP_PID PIPELINE STAGE ROWS    until the stage has taken all rows and nothing lags, with progress
+fraud  DEMO STARTED                         the table and DEMO/summary.json
+demand DEMO STARTED
 """
 import csv
+import datetime
 import json
 import os
 import re
@@ -68,7 +70,7 @@ def rss(pid):
     return total
 
 
-def drain(log, pid, pipeline, rows):
+def drain(log, pid, pipeline, stage, rows):
     rows, wanted, moved, last, most, quiet = int(rows), readers(pipeline), time.monotonic(), None, 0, 0
     printed = 0
     while quiet < 4:
@@ -80,14 +82,14 @@ def drain(log, pid, pipeline, rows):
             moved, last = time.monotonic(), now
         elif time.monotonic() - moved > STILL_S and quiet == 0:
             sys.exit(f"nothing moved for {STILL_S} s: {now}\n" + open(log).read()[-2000:])
-        scored = stages.get("score", {}).get("millrace_records_total/put", 0)
+        taken = stages.get(stage, {}).get("millrace_records_total/taken", 0)
         dead = sum(m.get("millrace_records_total/dead_letter", 0) for m in stages.values())
         idle = all(stages.get(s, {}).get("millrace_lag_records") == 0 for s in wanted)
-        quiet = quiet + 1 if idle and scored + dead >= rows else 0
+        quiet = quiet + 1 if idle and taken + dead >= rows else 0
         if sys.stdout.isatty() or time.monotonic() - printed >= 10:
             printed = time.monotonic()
             lag = "  ".join(f"{s} {m.get('millrace_lag_records', 0):,.0f}" for s, m in stages.items() if s in wanted)
-            print(f"{scored:>11,.0f} of {rows:,} scored; lag: {lag}   ", end="\r" if sys.stdout.isatty() else "\n", flush=True)
+            print(f"{taken:>11,.0f} of {rows:,} in {stage}; lag: {lag}   ", end="\r" if sys.stdout.isatty() else "\n", flush=True)
         time.sleep(POLL_S)
     stages["rows"], stages["rss"], stages["end"] = rows, most, time.time()
     with open(os.path.dirname(log) + "/metrics.json", "w") as f:
@@ -126,7 +128,24 @@ def card_precision(rows):
     return sum(per_day) / len(per_day) if per_day else None
 
 
-def summary(folder, started):
+def finish(folder, started, metrics, own):
+    """The table: what both pipelines have, and their own figures."""
+    seconds = metrics["end"] - float(started)
+    stages = [m for m in metrics.values() if isinstance(m, dict)]
+    out = {"records_in": metrics["rows"], **own, "dead_letters": int(sum(m.get("millrace_records_total/dead_letter", 0) for m in stages)),
+           "records_per_s": metrics["rows"] / seconds, "seconds": seconds, "rss_max_bytes": metrics["rss"]}
+    with open(folder + "/summary.json", "w") as f:
+        json.dump(out, f, indent=1)
+    for name, value in out.items():
+        text = "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
+        print(f"  {name:<18} {text:>16}")
+
+
+def put(metrics, stage):
+    return int(metrics.get(stage, {}).get("millrace_records_total/put", 0))
+
+
+def fraud(folder, started):
     frauds = {row["tx_id"] for row in csv.DictReader(open(folder + "/labels.csv"))}
     metrics, n_scores, rows = json.load(open(folder + "/metrics.json")), 0, []
     for tx, customer, ts, score in csv.reader(open(folder + "/scores.csv")):
@@ -135,21 +154,34 @@ def summary(folder, started):
             day = ts[:10] if "-" in ts[1:] else int(ts) // 86400000
             rows.append((customer, day, float(score), tx in frauds))
     auc, ap = quality([(s, f) for _, _, s, f in rows])
-    put = {s: m.get("millrace_records_total/put", 0) for s, m in metrics.items() if isinstance(m, dict)}
-    seconds = metrics["end"] - float(started)
-    out = {
-        "records_in": metrics["rows"], "features": int(put.get("terminal", 0)), "scores": n_scores,
-        "alerts": int(put.get("alert", 0)),
-        "dead_letters": int(sum(m.get("millrace_records_total/dead_letter", 0) for m in metrics.values() if isinstance(m, dict))),
-        "auc": auc, "ap": ap, "cp100": card_precision(rows), "records_per_s": metrics["rows"] / seconds,
-        "seconds": seconds, "rss_max_bytes": metrics["rss"]}
-    with open(folder + "/summary.json", "w") as f:
-        json.dump(out, f, indent=1)
-    for name, value in out.items():
-        text = "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
-        print(f"  {name:<14} {text:>16}")
+    finish(folder, started, metrics, {
+        "features": put(metrics, "terminal"), "scores": n_scores, "alerts": put(metrics, "alert"),
+        "auc": auc, "ap": ap, "cp100": card_precision(rows)})
+
+
+LEAD_DAYS = 7
+
+
+def demand(folder, started):
+    """Forecasts of the lead time's sum beside what came: how many lie below each quantile, and the median's error by all units."""
+    metrics, sold, said = json.load(open(folder + "/metrics.json")), {}, {}
+    for item, end, units, _, *quantiles in csv.reader(open(folder + "/forecasts.csv")):
+        day = datetime.date.fromisoformat(end[:10]).toordinal()
+        sold[item, day] = float(units)  # the last revision
+        if "" not in quantiles and "null" not in quantiles:
+            said.setdefault((item, day), [float(q) for q in quantiles])  # what was said first
+    judged = []
+    for (item, day), quantiles in said.items():
+        came = [sold.get((item, day + i)) for i in range(1, LEAD_DAYS + 1)]
+        if None not in came:
+            judged.append((sum(came), *quantiles))
+    units = sum(came for came, *_ in judged)
+    share = {f"below_p{q}": sum(j[0] <= j[1 + i] for j in judged) / len(judged) if judged else None for i, q in enumerate((10, 50, 90))}
+    finish(folder, started, metrics, {
+        "days": put(metrics, "daily"), "forecasts": len(said), "proposals": put(metrics, "propose"), **share,
+        "wape_lead_time": sum(abs(j[0] - j[2]) for j in judged) / units if units else None})
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: deploy/demo tells what happens
-    {"drain": drain, "summary": summary}[sys.argv[1]](*sys.argv[2:])
+    {"drain": drain, "fraud": fraud, "demand": demand}[sys.argv[1]](*sys.argv[2:])
