@@ -61,16 +61,13 @@ static void add_baselines(struct backtest *b, struct backtest_result *r, const s
     arena_done(&scratch);
 }
 
-/* Of the history's values at the same place of the season: no span meets a value that is nearly always 0. */
-static bool is_mostly_zero(const struct backtest *b, const struct judged *j, size_t ahead)
+static bool is_mostly_zero(const struct judged *j)
 {
-    size_t at = j->n_history - 1 + ahead, n = 0, n_zero = 0;
+    size_t n_zero = 0;
 
-    for (at %= b->season; at < j->n_history; at += b->season) {
-        n++;
-        n_zero += j->history[at] == 0;
-    }
-    return 2 * n_zero > n;
+    for (size_t i = 0; i < j->n_history; i++)
+        n_zero += j->history[i] == 0;
+    return 2 * n_zero > j->n_history;
 }
 
 /* The least and the greatest quantile; equal: there are not two. */
@@ -85,12 +82,12 @@ static void outermost(const struct backtest *b, size_t *ret_least, size_t *ret_g
 
 static void add_quantiles(const struct backtest *b, struct backtest_result *r, const struct backtest_row *row, const struct judged *j)
 {
+    bool sparse = is_mostly_zero(j);
     size_t least, greatest;
 
     outermost(b, &least, &greatest);
     for (size_t i = 0; i < b->n_steps; i++) {
         const double *said = row->values + i * b->n_outputs;
-        bool sparse = is_mostly_zero(b, j, j->ahead[i]);
 
         r->n_at[i]++;
         r->n_inside_of[i] += !sparse;
