@@ -225,7 +225,7 @@ static enum status run_rows(struct stage *s, struct task *t, struct rows *rows, 
 static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, size_t *ret_n, struct error *err)
 {
     struct pending *pending;
-    int64_t limit, due, together = INT64_MAX;
+    int64_t limit, together = INT64_MAX;
     struct batch cols;
     struct rows rows = {.task = t->id, .cols = &cols, .state = t->state, .commit = s->commit, .emit_at = t->emit_at};
     enum status st = OK;
@@ -237,7 +237,6 @@ static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, si
     if (st != OK || *ret_n)
         return st;
     limit = drift_limit(s, t, now_ms);
-    due = due_before(s, t);
     pending = arena_alloc(&s->batch, s->opt.batch * sizeof(*pending));
     while (n < s->opt.batch && (p = task_head(s, t, now_ms, &input)) != NULL) {
         if (p->rec.mark.data) {
@@ -247,8 +246,8 @@ static enum status run_batch(struct stage *s, struct task *t, int64_t now_ms, si
                 return err->status;
             continue;
         }
-        if (n != 0 ? input != (int)rows.input || p->replay != rows.replay || p->at >= together : p->at >= due)
-            break; /* the first one where repeats lay before it: due_run looked at them */
+        if (n != 0 ? input != (int)rows.input || p->replay != rows.replay || p->at >= together : p->at >= due_before(s, t))
+            break; /* due_run looked at what lay before: repeats, the end of a replay */
         if (s->rekeys && t->at == INT64_MIN && n != 0)
             break; /* its first record alone: then the others know where it stands */
         if (!p->replay && t->at != INT64_MIN && p->at > t->at && p->at > limit) {

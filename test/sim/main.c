@@ -199,25 +199,8 @@ static void tell(const struct failure *f, bool with_story)
 
 /* ---- many ---- */
 
-/* Failures that are known and not mended yet: told as skipped, so that any other is seen. At least once, a stage with windows that
- * restores while its writer's broker is down leaves out the rows of a moment. */
-static bool is_open(uint64_t seed)
-{
-    static const uint64_t open[] = {19507};
-
-    for (size_t i = 0; i < ARRAY_LEN(open); i++)
-        if (open[i] == seed)
-            return true;
-    return false;
-}
-
 static void note(struct shared *sh, uint64_t seed, const struct schedule *s, const char *text)
 {
-    if (is_open(seed)) {
-        printf("skip seed %" PRIu64 ", which fails: %s\n", seed, text);
-        fflush(stdout);
-        return;
-    }
     if (sh->n_failures < FAILURES_MAX) {
         struct failure *f = &sh->failures[sh->n_failures];
 
