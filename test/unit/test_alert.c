@@ -220,7 +220,7 @@ static void once_per_is_silent_until_the_value_changes_and_null_is_a_value(void 
 
             rows(&b, n);
             for (size_t k = 0; k < n; k++)
-                fill(&b, k, table[i + k].customer, T0 + (int64_t)(i + k), 1, table[i + k].score);
+                fill(&b, k, table[i + k].customer, T0 - (int64_t)(i + k), 1, table[i + k].score); /* late ones are told too */
             run(&b);
             for (size_t k = 0; k < n; k++)
                 if (table[i + k].told)

@@ -102,7 +102,7 @@ static enum status may_alert(struct alert *a, const struct rule *rule, const str
         return err->status;
     if (e->n_bytes != 0) {
         memcpy(&last, e->value, sizeof(last));
-        *ret_may = now.ms >= last.ms + rule->cooldown_ms && (once == NULL || now.once != last.once);
+        *ret_may = (rule->cooldown_ms == 0 || now.ms >= last.ms + rule->cooldown_ms) && (once == NULL || now.once != last.once);
     } else if (state_resize(in->state, e, sizeof(last), err) != OK) {
         return err->status;
     }
@@ -153,7 +153,7 @@ enum status alert_check(void *ctx, struct view value, struct error *err)
     (void)ctx;
     if (value.n == 0 || value.n == sizeof(struct spoken))
         return OK;
-    return err_set(err, ERR_FATAL, "what a rule said last has %zu bytes, expected %zu", value.n, sizeof(struct spoken));
+    return err_set(err, ERR_FATAL, "what a rule said last has %zu bytes, expected %zu: it is of another version; raise the stage's `epoch`", value.n, sizeof(struct spoken));
 }
 
 void alert_close(void *ctx)
