@@ -2,42 +2,17 @@
 #include <string.h>
 
 #include "cli/backtest.h"
+#include "cli/stages.h"
 #include "wire/avro.h"
-#include "wire/container.h"
 
 enum { WANT_TIME, WANT_VALUE, WANT_KEY, WANT_FORECAST, N_WANTS };
 
-/* Calls `take` for each record of the file. */
-typedef enum status take_fn(struct backtest *b, const struct batch *row, struct error *err);
-
 /* n_wants: values alone need no forecast. */
-static enum status each_record(struct backtest *b, const char *path, const struct topic *t, size_t n_wants, take_fn *take, struct error *err)
+static enum status each_record(struct backtest *b, const char *path, const struct topic *t, size_t n_wants, take_record_fn *take, struct error *err)
 {
     const struct want wants[N_WANTS] = {{b->time, COL_INT}, {b->value, COL_DOUBLE}, {b->key, COL_STRING}, {"forecast", COL_AVRO}};
-    struct container_reader *file = NULL;
-    struct decode_plan *plan = NULL;
-    struct arena arena = ARENA_EMPTY;
-    struct batch row;
-    enum status st = container_open(path, &file, err);
+    enum status st = stage_files_each(path, t->schema, wants, n_wants, take, b, err);
 
-    batch_init(&row, &arena, 1);
-    decode_begin(wants, n_wants, &row);
-    row.n_rows = 1;
-    if (st == OK)
-        st = decode_plan_new(container_schema(file), t->schema, wants, n_wants, &plan, err);
-    while (st == OK) {
-        struct view body;
-
-        st = container_next(file, &body, err);
-        if (st != OK || body.data == NULL)
-            break;
-        st = decode_row(plan, body, &row, 0, err);
-        if (st == OK)
-            st = take(b, &row, err);
-    }
-    decode_plan_free(plan);
-    container_close(file);
-    arena_done(&arena);
     return st == OK ? OK : err_wrap(err, "%s", path);
 }
 
@@ -115,8 +90,9 @@ static void put_value(struct backtest *b, struct backtest_series *s, int64_t tim
     s->values[at] = value;
 }
 
-static enum status take_value(struct backtest *b, const struct batch *row, struct error *err)
+static enum status take_value(void *ctx, const struct batch *row, struct error *err)
 {
+    struct backtest *b = ctx;
     const struct col *c = row->cols;
 
     if (c[WANT_KEY].null[0] || c[WANT_TIME].null[0])
@@ -154,8 +130,9 @@ static bool read_forecast(struct backtest *b, struct view list, struct backtest_
     return at == b->n_steps;
 }
 
-static enum status take_row(struct backtest *b, const struct batch *row, struct error *err)
+static enum status take_row(void *ctx, const struct batch *row, struct error *err)
 {
+    struct backtest *b = ctx;
     const struct col *c = row->cols;
     struct backtest_row r = {.time = c[WANT_TIME].i64[0]};
 

@@ -148,6 +148,36 @@ static void last_line(const char *log, char *ret, size_t cap)
         fclose(f);
 }
 
+enum status stage_files_each(const char *path, const struct schema *as, const struct want *wants, size_t n_wants, take_record_fn *take,
+                             void *ctx, struct error *err)
+{
+    struct container_reader *file = NULL;
+    struct decode_plan *plan = NULL;
+    struct arena arena = ARENA_EMPTY;
+    struct batch row;
+    enum status st = container_open(path, &file, err);
+
+    batch_init(&row, &arena, 1);
+    decode_begin(wants, n_wants, &row);
+    row.n_rows = 1;
+    if (st == OK)
+        st = decode_plan_new(container_schema(file), as ? as : container_schema(file), wants, n_wants, &plan, err);
+    while (st == OK) {
+        struct view body;
+
+        st = container_next(file, &body, err);
+        if (st != OK || body.data == NULL)
+            break;
+        st = decode_row(plan, body, &row, 0, err);
+        if (st == OK)
+            st = take(ctx, &row, err);
+    }
+    decode_plan_free(plan);
+    container_close(file);
+    arena_done(&arena);
+    return st;
+}
+
 enum status stage_files_run(const struct stage_files *f, const struct stage_def *s, struct error *err)
 {
     char *args[ARGS_MAX], path[PATH_MAX], log[PATH_MAX], line[600];

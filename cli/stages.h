@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <stdint.h>
 
+#include "wire/plan.h"
 #include "wiring/pipeline.h"
 
 struct stage_files {
@@ -28,6 +29,11 @@ const char *stage_files_topic(const struct stage_files *f, const char *topic);
 const char *stage_files_dead_letters(const struct stage_files *f, const struct stage_def *s);
 /* Of records' bodies. */
 enum status stage_files_write(const char *path, const struct schema *schema, const struct view *records, size_t n, struct error *err);
+/* Calls `take` for each record of a file. as: the schema to read it by; NULL: its own. The row's columns are the wants, in their order; it
+ * holds until `take` returns. */
+typedef enum status take_record_fn(void *ctx, const struct batch *row, struct error *err);
+enum status stage_files_each(const char *path, const struct schema *as, const struct want *wants, size_t n_wants, take_record_fn *take,
+                             void *ctx, struct error *err);
 /* An input that is not there has no records. */
 enum status stage_files_run(const struct stage_files *f, const struct stage_def *s, struct error *err);
 

@@ -85,48 +85,34 @@ static json_t *event_of(const struct topic *t, const struct batch *row)
     return event;
 }
 
-static void add_letter(const struct run *r, const struct batch *row, json_t *list)
-{
-    json_t *topic = text_of(row, "topic"), *letter = json_object();
-    const struct topic *t = pipeline_topic(r->files.p, json_string_value(topic));
+struct letters {
+    const struct run *r;
+    json_t *list;
+};
 
+static enum status add_letter(void *ctx, const struct batch *row, struct error *err)
+{
+    const struct letters *l = ctx;
+    json_t *topic = text_of(row, "topic"), *letter = json_object();
+    const struct topic *t = pipeline_topic(l->r->files.p, json_string_value(topic));
+
+    (void)err;
     json_object_set_new(letter, "stage", text_of(row, "stage"));
     json_object_set_new(letter, "topic", t ? json_string(t->name) : json_incref(topic));
     json_object_set_new(letter, "reason", text_of(row, "reason"));
     json_object_set_new(letter, "event", event_of(t, row));
-    json_array_append_new(list, letter);
+    json_array_append_new(l->list, letter);
     json_decref(topic);
+    return OK;
 }
 
 static enum status read_dead_letters(const struct run *r, const char *path, json_t *ret_list, struct error *err)
 {
     static const struct want wants[] = {
         {"stage", COL_STRING}, {"topic", COL_STRING}, {"reason", COL_STRING}, {"value", COL_BYTES}};
-    struct container_reader *file = NULL;
-    struct decode_plan *plan = NULL;
-    struct arena arena = ARENA_EMPTY;
-    struct batch row;
-    enum status st = container_open(path, &file, err);
+    struct letters letters = {r, ret_list};
 
-    batch_init(&row, &arena, 1);
-    decode_begin(wants, ARRAY_LEN(wants), &row);
-    row.n_rows = 1;
-    if (st == OK)
-        st = decode_plan_new(container_schema(file), container_schema(file), wants, ARRAY_LEN(wants), &plan, err);
-    while (st == OK) {
-        struct view body;
-
-        st = container_next(file, &body, err);
-        if (st != OK || body.data == NULL)
-            break;
-        st = decode_row(plan, body, &row, 0, err);
-        if (st == OK)
-            add_letter(r, &row, ret_list);
-    }
-    decode_plan_free(plan);
-    container_close(file);
-    arena_done(&arena);
-    return st;
+    return stage_files_each(path, NULL, wants, ARRAY_LEN(wants), add_letter, &letters, err);
 }
 
 /* ---- a case ---- */
