@@ -40,6 +40,7 @@ enum mutant {
     M_REPEATS_DROPPED,    /* what has come before is dropped */
     M_REPEATS_ASLEEP,     /* and wakes no idle channel */
     M_VERDICT_AWAITED,    /* a record waits for the verdict that its model rests on */
+    M_VERDICT_SLOW,       /* behind the clock for as long as a fit takes */
     M_BEGINS_KNOWN,       /* where data begins is known once nobody can bring anything smaller */
     M_EPOCH_ALONE,        /* a restore leaves out what a former epoch wrote */
     M_ANEW_WHOLE,         /* a new epoch's state is built from the inputs' beginnings */

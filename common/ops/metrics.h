@@ -39,6 +39,7 @@ enum metric {
     METRIC_STATE_BYTES,     /* gauge, bytes                                        */
     METRIC_STATE_KEYS,      /* gauge                                               */
     METRIC_MODEL_VERSION,   /* gauge                                               */
+    METRIC_VERDICTS_MISSED, /* counter                                             */
     METRIC_WAITING,         /* gauge, milliseconds                                 */
     METRIC_READY,           /* gauge, 0 or 1; ops_ready() sets it                  */
     METRICS_N,

@@ -25,6 +25,11 @@ const struct stage_def *stage_def(const struct stage *s)
     return s->def;
 }
 
+struct metrics *stage_metrics(struct stage *s)
+{
+    return &s->metrics;
+}
+
 struct registry *stage_registry(struct stage *s)
 {
     return s->registry;

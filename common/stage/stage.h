@@ -15,6 +15,7 @@
 #include "wiring/pipeline.h"
 
 struct stage;
+struct metrics;
 
 #define ROW_SKIP ((const char *)1) /* in rows.bad: already reflected, pass over in silence */
 
@@ -86,6 +87,7 @@ int stage_main(const struct worker *w, int argc, char **argv);
 const struct pipeline *stage_pipeline(const struct stage *s);
 const struct stage_def *stage_def(const struct stage *s);
 struct registry *stage_registry(struct stage *s);
+struct metrics *stage_metrics(struct stage *s); /* for what only the worker knows */
 const char *stage_brokers(const struct stage *s); /* NULL with the file driver */
 const char *stage_file(const struct stage *s, const char *topic); /* that a topic is read from; NULL: none */
 const char *stage_model(const struct stage *s);   /* --model NAME/VERSION: this one alone, no routing, no waiting; or NULL */

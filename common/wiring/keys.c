@@ -72,7 +72,7 @@ static const struct key_def score_keys[] = {
     {"to", "topic or list, required", "Scores: the input's fields, `score`, `score_reason`, `reasons`; of a model with a target: `forecast`, `lead_time_<output>`, `score_reason`."},
     {"model", "name, required", "The model that it follows in `millrace.models`."},
     {"explain", "object", "Reason codes (below). Default: none."},
-    {"model.wait", "duration", "How long (wall clock) a catch-up waits for a verdict that is due. Default: `1m`."},
+    {"model.wait", "duration", "How long (wall clock) a live stage waits for a verdict that is due, before it goes on by the former model. One that is more than `every` behind the clock waits for as long as it takes. Default: `1m`."},
 };
 static const struct key_def alert_keys[] = {
     {"from", "topic, required", "What the rules look at."},

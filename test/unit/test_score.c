@@ -96,14 +96,24 @@ static void a_share_takes_its_part_of_the_keys_and_always_the_same(void **state)
     assert_in_range(in_share, 900, 1100);
 }
 
+static void add_verdict(struct model_store *store, int64_t boundary_ms)
+{
+    const struct verdict v = {.name = "m", .boundary_ms = boundary_ms, .outcome = "nothing_to_train", .reason = "few", .version = -1,
+                              .routing_seq = -1};
+    struct bytes key = BYTES_EMPTY, body = BYTES_EMPTY;
+    struct error err;
+
+    model_key_verdict("m", boundary_ms, &key);
+    verdict_encode(&v, &body);
+    assert_int_equal(model_store_add(store, view_of(key.data, key.n), view_of(body.data, body.n), &err), OK);
+    bytes_done(&key);
+    bytes_done(&body);
+}
+
 static void a_record_waits_for_the_verdict_that_is_due_and_not_for_ever(void **state)
 {
     struct model_store *store = model_store_new(NULL);
     struct due d = DUE_NONE;
-    struct bytes key = BYTES_EMPTY, body = BYTES_EMPTY;
-    struct verdict v = {.name = "m", .boundary_ms = 2000, .outcome = "nothing_to_train", .reason = "few", .version = -1,
-                        .routing_seq = -1};
-    struct error err;
     bool gave_up;
 
     (void)state;
@@ -125,9 +135,7 @@ static void a_record_waits_for_the_verdict_that_is_due_and_not_for_ever(void **s
     assert_true(due_limit(&d, store, "m", 2099, 0, &gave_up) == INT64_MAX);
     assert_int_equal(due_limit(&d, store, "m", 2100, 7, &gave_up), 2100);
     assert_int_equal(due_limit(&d, store, "m", 2150, 56, &gave_up), 2100);
-    model_key_verdict("m", 2000, &key);
-    verdict_encode(&v, &body);
-    assert_int_equal(model_store_add(store, view_of(key.data, key.n), view_of(body.data, body.n), &err), OK);
+    add_verdict(store, 2000);
     assert_true(due_limit(&d, store, "m", 2150, 56, &gave_up) == INT64_MAX);
     assert_false(gave_up);
     /* none comes for 3000: the wait ends */
@@ -142,8 +150,20 @@ static void a_record_waits_for_the_verdict_that_is_due_and_not_for_ever(void **s
     d.passed = d.held = INT64_MIN;
     assert_int_equal(due_limit(&d, store, "m", 3500, 200, &gave_up), 3100);
     assert_false(d.asks);
-    bytes_done(&key);
-    bytes_done(&body);
+    /* who is a whole period behind the clock waits for as long as a fit takes; */
+    assert_int_equal(due_limit(&d, store, "m", 3500, 5000, &gave_up), 3100);
+    assert_int_equal(due_limit(&d, store, "m", 3500, INT64_C(1) << 50, &gave_up), 3100);
+    assert_false(gave_up);
+    assert_int_equal(due_limit(&d, store, "m", 3500, 4100, &gave_up), 3100);
+    /* and who is not does so live */
+    assert_true(due_limit(&d, store, "m", 3500, 4099, &gave_up) == INT64_MAX);
+    assert_true(gave_up);
+    /* one that was left out is never decided once the next one is */
+    d.passed = d.held = INT64_MIN;
+    assert_int_equal(due_limit(&d, store, "m", 3500, 5000, &gave_up), 3100);
+    add_verdict(store, 4000);
+    assert_true(due_limit(&d, store, "m", 3500, 5000, &gave_up) == INT64_MAX);
+    assert_false(gave_up);
     model_store_free(store);
 }
 

@@ -5,7 +5,9 @@
  * Boundaries are multiples of every_ms since the epoch; what is decided at B holds from B + lag_ms, so a record with
  * at >= B + lag_ms waits for B's verdict. The first one that is decided lies behind the least `at` of the whole topic: before any
  * data nobody decides. That is not what this process or this task meets first, and so the caller finds it out (`asks`).
- * Waiting ends after wait_ms of wall clock: an argument here.
+ * Waiting ends after wait_ms of wall clock (an argument here) where the stage is live: where by the clock the next boundary's
+ * verdict is not due yet. A stage that is further behind waits for as long as it takes, and for a boundary that was left out until
+ * the one after it is decided: what it puts out does not depend on how long a fit takes.
  */
 #ifndef WORKERS_DUE_H
 #define WORKERS_DUE_H

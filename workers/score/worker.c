@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mutant.h"
 #include "kafka/kafka.h"
+#include "ops/metrics.h"
 #include "stage/models.h"
 #include "workers/score/due.h"
 #include "workers/score/forecasts.h"
@@ -17,6 +18,7 @@
 #define LOADED_MAX 64 /* models in memory; the oldest unused gives way */
 #define TASKS_MAX 1024
 #define ASK_EVERY_MS 100
+#define SAY_EVERY_MS 60000
 
 struct loaded {
     int32_t version; /* 0: none */
@@ -31,6 +33,8 @@ struct score {
     struct models *models; /* NULL: neither a broker nor a file of them */
     struct due due;
     int64_t asked_ms; /* when it was looked where the data begins */
+    int64_t said_ms;  /* when it was said which verdict is awaited */
+    struct metrics *metrics;
     struct loaded loaded[LOADED_MAX];
     struct loaded *last; /* row after row has the same */
     uint64_t uses;
@@ -133,6 +137,7 @@ enum status worker_open(struct stage *s, void **ret_ctx, struct error *err)
     *ret_ctx = c;
     c->def = def;
     c->due = DUE_NONE;
+    c->metrics = stage_metrics(s);
     c->has_reasons = reasons && schema_unwrap(reasons)->type == SCHEMA_ARRAY;
     if (def->target && forecasts_check(to, def, err) != OK)
         return err_wrap(err, "stage %s: topic %s", def->name, p->topics[def->to[0]].name);
@@ -495,15 +500,22 @@ enum status worker_turn(void *ctx, struct stage *s, struct error *err)
 int64_t worker_limit(void *ctx, int task, int64_t at_next)
 {
     struct score *c = ctx;
+    int64_t limit, now_ms;
     bool gave_up;
-    int64_t limit;
 
     if (c->models == NULL || c->pinned || due_is_past(&c->due, at_next) || !SAFE(M_VERDICT_AWAITED))
         return INT64_MAX;
-    limit = due_limit(&c->due, models_store(c->models), c->def->model, at_next, clock_wall_ms(), &gave_up);
-    if (gave_up)
+    now_ms = clock_wall_ms();
+    limit = due_limit(&c->due, models_store(c->models), c->def->model, at_next, now_ms, &gave_up);
+    if (gave_up) {
+        metrics_add(c->metrics, METRIC_VERDICTS_MISSED, 0, 1);
         log_warn("verdict_missing", "model=%s task=%d boundary_ms=%" PRId64 " waited_ms=%" PRId64
                  " effect=\"goes on with the model at hand\"", c->def->model, task, c->due.held, c->due.wait_ms);
+    } else if (limit != INT64_MAX && now_ms - c->due.held_since_ms >= SAY_EVERY_MS && log_every_ms(&c->said_ms, SAY_EVERY_MS)) {
+        log_warn("verdict_awaited", "model=%s task=%d boundary_ms=%" PRId64 " waited_ms=%" PRId64
+                 " effect=\"takes no record beyond until the training stage has decided it\"", c->def->model, task, c->due.held,
+                 now_ms - c->due.held_since_ms);
+    }
     return limit;
 }
 
