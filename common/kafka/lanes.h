@@ -1,5 +1,8 @@
 /* common/kafka/lanes.h */
-/* lanes: what the Kafka driver's files share: log_kafka.c (taking, assignment), log_kafka_commit.c (outcomes), log_kafka_restore.c, slot.c. */
+/*
+ * lanes: what the Kafka driver's files share: log_kafka.c (clients, putting), log_kafka_assign.c (lanes), log_kafka_take.c (records),
+ * log_kafka_commit.c (outcomes), log_kafka_restore.c, slot.c (whose this instance's name is).
+ */
 #ifndef KAFKA_LANES_H
 #define KAFKA_LANES_H
 
@@ -57,18 +60,54 @@ struct log_kafka {
     rd_kafka_message_t *batch[LANES_BATCH];
 };
 
+static inline struct log_kafka *log_kafka_of(struct log *l)
+{
+    return (struct log_kafka *)l;
+}
+
+/* log_kafka_assign.c */
+
 /* NULL: there is none. */
 struct lane *lanes_at(struct log_kafka *k, int input, int partition);
 /* -1: not an input of this stage. */
 int lanes_input(const struct log_kafka *k, const char *topic);
+/* Partitions of the input that has most. */
+int lanes_max(const struct log_kafka *k);
+/* The consumer's callback: takes an assignment over, without letting anything flow; or notes that one is going, or has gone. */
+void lanes_rebalance(rd_kafka_t *consumer, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list, void *log_kafka);
+/* No lane is ours. A transaction that is open then can only be aborted. */
+void lanes_forget(struct log_kafka *k);
+void lanes_give_back(struct log_kafka *k);
+/* Once it is given back, librdkafka joins again; after a session that was over it does so as nobody it knows, and would put out
+ * who has our name meanwhile: this process was stopped, and another took its place. */
+enum status lanes_give_back_lost(struct log_kafka *k, struct error *err);
+/* Lets all lanes flow from where they were sought to. */
+enum status lanes_repoint(struct log_kafka *k, struct error *err);
+enum status log_kafka_seek(struct log *l, int input, int partition, int64_t offset, struct error *err);
+enum status log_kafka_pause(struct log *l, int input, int partition, bool paused, struct error *err);
 
+/* log_kafka_take.c */
+
+/* The consumer's callback: what ends it is a fault, which the next take says. */
+void take_error(rd_kafka_t *client, int code, const char *reason, void *log_kafka);
+enum status log_kafka_take(struct log *l, int timeout_ms, struct log_record *ret, size_t cap, size_t *ret_n,
+                           struct log_assignment *ret_assignment, struct error *err);
+void log_kafka_release(struct log *l, struct log_record *r);
+size_t log_kafka_headers(struct log *l, const struct log_record *r, struct log_header *ret, size_t cap);
+
+/* log_kafka.c: in the place of a consumer that was given up, once the loop was told that it has no task: no record of it is out. */
+enum status log_kafka_renew(struct log_kafka *k, struct error *err);
+
+/* log_kafka_commit.c */
 enum status log_kafka_committed(struct log *l, int task, struct log_position *ret, struct error *err);
-enum status log_kafka_restore(struct log *l, const char *topic, const int *partitions, size_t n, log_restore_fn *each, void *ctx,
-                              struct error *err); /* log_kafka_restore.c */
 enum status log_kafka_commit(struct log *l, const struct log_position *at, size_t n, bool *ret_unmoved,
                              struct error *err);
 enum status log_kafka_others(struct log *l, int64_t *ret_at, struct error *err);
 enum status log_kafka_abort(struct log *l, struct error *err);
+
+/* log_kafka_restore.c */
+enum status log_kafka_restore(struct log *l, const char *topic, const int *partitions, size_t n, log_restore_fn *each, void *ctx,
+                              struct error *err);
 
 /* slot.c: whether the name of this instance is still ours in the group (txn_claim_fn); a consumer that was given up knows no better. */
 enum status slot_is_ours(void *log_kafka, struct error *err);

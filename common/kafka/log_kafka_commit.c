@@ -11,11 +11,6 @@
 
 #define OTHERS_MS 100
 
-static struct log_kafka *of(struct log *l)
-{
-    return (struct log_kafka *)l;
-}
-
 /* The coordinator moves, or has just started. */
 static bool is_passing(rd_kafka_resp_err_t code)
 {
@@ -70,7 +65,7 @@ static void copy_metadata(char ret[64], const rd_kafka_topic_partition_t *tp)
 
 enum status log_kafka_committed(struct log *l, int task, struct log_position *ret, struct error *err)
 {
-    struct log_kafka *k = of(l);
+    struct log_kafka *k = log_kafka_of(l);
     AUTO(tplist) list = rd_kafka_topic_partition_list_new((int)k->n_inputs + 1);
     enum status s;
 
@@ -99,7 +94,7 @@ enum status log_kafka_committed(struct log *l, int task, struct log_position *re
 /* From what they committed last: never more than they have, so who obeys it cannot run too far ahead. */
 enum status log_kafka_others(struct log *l, int64_t *ret_at, struct error *err)
 {
-    struct log_kafka *k = of(l);
+    struct log_kafka *k = log_kafka_of(l);
     int n = k->inputs[0].n_lanes;
     int64_t *at = xmalloc((size_t)n * sizeof(*at)), *ends = xmalloc((size_t)n * sizeof(*ends));
     int *partitions = xmalloc((size_t)n * sizeof(*partitions));
@@ -214,7 +209,7 @@ static enum status learn(struct log_kafka *k, const struct log_position *at, siz
 
 enum status log_kafka_abort(struct log *l, struct error *err)
 {
-    struct log_kafka *k = of(l);
+    struct log_kafka *k = log_kafka_of(l);
     enum status s = outbox_abort(k->outbox, err);
 
     k->stale = false;
@@ -281,7 +276,7 @@ static bool committed_one(const struct log_kafka *k, struct log_position *ret)
 enum status log_kafka_commit(struct log *l, const struct log_position *at, size_t n, bool *ret_unmoved,
                              struct error *err)
 {
-    struct log_kafka *k = of(l);
+    struct log_kafka *k = log_kafka_of(l);
     struct log_position same;
     AUTO(tplist) list = NULL;
     AUTO(kgroup) group = NULL;

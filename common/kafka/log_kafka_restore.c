@@ -47,7 +47,7 @@ static enum status restore_some(struct reader *r, log_restore_fn *each, void *ct
 enum status log_kafka_restore(struct log *l, const char *topic, const int *partitions, size_t n, log_restore_fn *each, void *ctx,
                               struct error *err)
 {
-    struct log_kafka *k = (struct log_kafka *)l;
+    struct log_kafka *k = log_kafka_of(l);
     bool end = false;
     enum status s = k->restorer ? OK : reader_new(k->brokers, k->pipeline, &k->restorer, err);
 
