@@ -9,10 +9,13 @@
  *   due.c        rows that no record makes, because it is time for them
  *   output.c     a transform's rows and marks -> encoded records, kept until the commit's outcome is known
  *   dead.c       records that could not be processed -> DeadLetter records
- *   changelog.c  a task's state and cursors -> State records; restore.c: and back
+ *   changelog.c  a task's state and cursors -> State records; restore.c: and back (checkpoint.c: a checkpoint's record)
  *   file.c       the log as files (file_topic.c: one read, file_order.c: outputs in order); range.c: as a replay of past
  *                records into another topic; finite.c: what the two share
- *   loop.c       the loop
+ *   run.c        a task's next records, through the worker, to what is put
+ *   commit.c     outputs, state and positions together
+ *   hold.c       records that are held back
+ *   loop.c       the loop: turn after turn
  *   stage.c      the program: start, what a worker may ask, end
  */
 #ifndef STAGE_INTERNAL_H
@@ -233,6 +236,23 @@ void stage_end(struct stage *s);                             /* in any state; fr
 /* loop.c */
 enum status loop_run(struct stage *s, struct error *err);
 void loop_drop_tasks(struct stage *s);
+
+/* run.c: the next records of the task that is furthest behind and has something to do; *ret_n 0: none has. */
+enum status run_next(struct stage *s, int64_t now_ms, size_t *ret_n, struct error *err);
+
+/* commit.c */
+bool commit_is_due(const struct stage *s, int64_t now_ms);
+/* All tasks' outputs, marks, state and positions. ERR_RETRY: what became of it, the log says to a restore. */
+enum status commit_all(struct stage *s, int64_t now_ms, struct error *err);
+/* Between commits: how far the tasks are. Each says it in every partition: with many of them, less often. */
+enum status commit_marks(struct stage *s, int64_t now_ms, struct error *err);
+void commit_lag(struct stage *s, int64_t now_ms);
+
+/* hold.c */
+/* Holds a partition back when its records wait for another input; never when they wait for each other. */
+enum status hold_regulate(struct stage *s, struct error *err);
+/* What waits here costs memory, and more of it than what waits at the log. */
+bool hold_has_plenty(const struct stage *s);
 
 /* intake.c */
 enum status intake_open(struct stage *s, struct error *err);
