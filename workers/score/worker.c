@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/fail.h"
 #include "base/log.h"
 #include "base/mutant.h"
 #include "kafka/kafka.h"
@@ -13,20 +12,12 @@
 #include "stage/models.h"
 #include "workers/score/due.h"
 #include "workers/score/forecasts.h"
+#include "workers/score/loads.h"
 #include "workers/score/score.h"
 
-#define LOADED_MAX 64 /* models in memory; the oldest unused gives way */
 #define TASKS_MAX 1024
 #define ASK_EVERY_MS 100
 #define SAY_EVERY_MS 60000
-
-struct loaded {
-    int32_t version; /* 0: none */
-    struct model *model; /* NULL: does not load: refused; */
-    struct forecaster *forecaster; /* or of a target */
-    const struct model_record *record;
-    uint64_t used;
-};
 
 struct score {
     const struct stage_def *def;
@@ -35,14 +26,11 @@ struct score {
     int64_t asked_ms; /* when it was looked where the data begins */
     int64_t said_ms;  /* when it was said which verdict is awaited */
     struct metrics *metrics;
-    struct loaded loaded[LOADED_MAX];
-    struct loaded *last; /* row after row has the same */
-    uint64_t uses;
+    struct loads loads;
     int32_t pinned; /* --model: this version alone; 0: by the routing */
     struct expr *when;
     bool has_reasons;
-    struct feature_col *numbers; /* of the input: what a target's expressions speak of */
-    size_t n_numbers;
+    struct feature_col *numbers; /* what loads borrows */
     const char **lead_names;
     int64_t seq_seen[TASKS_MAX];
     struct bytes reasons;
@@ -119,7 +107,8 @@ static void open_target(struct score *c, struct stage *s)
     const struct topic *from = &stage_pipeline(s)->topics[def->from[0]];
 
     c->numbers = xcalloc(from->schema->n + 1, sizeof(*c->numbers));
-    c->n_numbers = pipeline_numbers(from, c->numbers, from->schema->n);
+    c->loads.numbers = c->numbers;
+    c->loads.n_numbers = pipeline_numbers(from, c->numbers, from->schema->n);
     c->lead_names = xcalloc(def->n_outputs + 1, sizeof(*c->lead_names));
     for (size_t i = 0; i < def->n_outputs && def->target->lead_time > 0; i++)
         c->lead_names[i] = arena_printf(stage_pipeline(s)->arena, "lead_time_%s", def->outputs[i].name);
@@ -135,7 +124,7 @@ enum status worker_open(struct stage *s, void **ret_ctx, struct error *err)
     size_t n = schema_wants(p->topics[def->from[0]].schema, leaves, ARRAY_LEN(leaves)); /* no more: the wiring was checked */
 
     *ret_ctx = c;
-    c->def = def;
+    c->def = c->loads.def = def;
     c->due = DUE_NONE;
     c->metrics = stage_metrics(s);
     c->has_reasons = reasons && schema_unwrap(reasons)->type == SCHEMA_ARRAY;
@@ -163,79 +152,6 @@ static bool is_loaded(const struct loaded *l)
     return l && (l->model || l->forecaster);
 }
 
-static void unload(struct loaded *l)
-{
-    model_free(l->model);
-    forecaster_free(l->forecaster);
-    l->model = NULL;
-    l->forecaster = NULL;
-}
-
-static enum status load_score(const struct score *c, const struct model_version *v, struct loaded *l, struct error *err)
-{
-    (void)c;
-    if (v->record->target)
-        return err_set(err, ERR_RECORD, "expected a model of one score a row, it gives forecasts");
-    if (model_try(v->bytes, err) != OK || model_load(v->bytes, &l->model, err) != OK ||
-        model_expects(l->model, v->record->features, v->record->n_features, err) != OK)
-        return err->status;
-    if (model_n_outputs(l->model) != 1)
-        return err_set(err, ERR_RECORD, "expected one output, got %zu", model_n_outputs(l->model));
-    log_info("model_loaded", "model=%s version=%d flat=%d rows_checked=%zu", c->def->model, l->version, model_is_flat(l->model),
-             model_rows_checked(l->model));
-    return OK;
-}
-
-/* Its outputs are those of the rows' schema. */
-static enum status load_forecaster(const struct score *c, const struct model_version *v, struct loaded *l, struct error *err)
-{
-    const struct stage_def *def = c->def;
-    const struct model_record *m = v->record;
-    bool same = m->target && m->n_outputs == def->n_outputs && (m->target->lead_time > 0) == (def->target->lead_time > 0);
-
-    for (size_t i = 0; same && i < m->n_outputs; i++)
-        same = strcmp(m->outputs[i].name, def->outputs[i].name) == 0;
-    if (!same)
-        return err_set(err, ERR_RECORD, "expected the outputs of the pipeline's train stage, it has others: train it again");
-    if (forecaster_load(m, v->bytes, c->numbers, c->n_numbers, /* tries= */ true, &l->forecaster, err) != OK)
-        return err->status;
-    log_info("model_loaded", "model=%s version=%d outputs=%zu flat=%d", def->model, l->version, m->n_outputs,
-             forecaster_is_flat(l->forecaster));
-    return OK;
-}
-
-/* The model of a version, loaded at its first use; refused it is there, but not loaded. */
-static const struct loaded *load(struct score *c, int32_t version)
-{
-    const struct model_version *v;
-    struct loaded *l = &c->loaded[0];
-    struct error err = {0};
-
-    if (c->last && c->last->version == version) {
-        c->last->used = ++c->uses;
-        return c->last;
-    }
-    for (size_t i = 0; i < LOADED_MAX; i++) {
-        if (c->loaded[i].version == version) {
-            c->loaded[i].used = ++c->uses;
-            return c->last = &c->loaded[i];
-        }
-        if (c->loaded[i].used < l->used)
-            l = &c->loaded[i];
-    }
-    v = model_store_version(models_store(c->models), c->def->model, version);
-    if (v == NULL)
-        return NULL;
-    unload(l);
-    *l = (struct loaded){.version = version, .record = v->record, .used = ++c->uses};
-    (void)FAIL("score.model_swap", &err);
-    if ((c->def->target ? load_forecaster(c, v, l, &err) : load_score(c, v, l, &err)) == OK)
-        return l;
-    log_warn("model_refused", "model=%s version=%d reason=\"%s\"", c->def->model, version, err.text);
-    unload(l);
-    return l;
-}
-
 /* The newest routing that holds at event_ms and whose model loads. */
 static struct choice choose(struct score *c, struct view key, int64_t event_ms)
 {
@@ -244,14 +160,14 @@ static struct choice choose(struct score *c, struct view key, int64_t event_ms)
     const struct loaded *l;
 
     if (c->pinned) {
-        l = load(c, c->pinned);
+        l = loads_get(&c->loads, store, c->pinned);
         return (struct choice){is_loaded(l) ? l : NULL, -1};
     }
     while (r) {
         int64_t seq = r->seq - 1;
         bool canary = r->canary_version > 0 && score_in_share(key, r->canary_share);
 
-        l = load(c, canary ? r->canary_version : r->champion);
+        l = loads_get(&c->loads, store, canary ? r->canary_version : r->champion);
         if (is_loaded(l))
             return (struct choice){l, r->seq};
         for (r = NULL; seq > 0 && r == NULL && SAFE(M_MODEL_BEFORE); seq--) {
@@ -523,10 +439,9 @@ void worker_close(void *ctx)
 {
     struct score *c = ctx;
 
-    for (size_t i = 0; c && i < LOADED_MAX; i++)
-        unload(&c->loaded[i]);
     if (c == NULL)
         return;
+    loads_done(&c->loads);
     expr_free(c->when);
     models_free(c->models);
     bytes_done(&c->reasons);
