@@ -221,9 +221,11 @@ static enum status not_ours(struct error *err, const char *what, const char *bro
                    what, brokers, why);
 }
 
+/* No entry, or unknown partition: librdkafka's words for a partition that is there and that nobody leads. */
 static bool is_old_news(rd_kafka_resp_err_t code)
 {
-    return code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+    return code == RD_KAFKA_RESP_ERR__NOENT || code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
+           code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
            code == RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH || code == RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH;
 }
 
