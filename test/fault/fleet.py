@@ -11,7 +11,9 @@ FAULT_BIN = os.path.abspath(os.environ.get("MILLRACE_FAULT_BIN", "build/fault/bi
 WORKERS = {"customer": "preprocess", "terminal": "preprocess", "learn": "train", "score": "score", "alert": "alert"}
 WRITES = {"customer": "enriched", "terminal": "features", "score": "scores"}  # what comes with each payment
 SESSION_S = 6  # the least that a broker allows
-BACKLOG = 10000  # payments that lie ready, so that no task is ever at its input's end: idle tasks are a wall clock's matter
+# Payments that lie ready, so that no task is ever at its input's end: idle tasks are a wall clock's matter. A process that is stopped amid a
+# transaction hides what all others put out until its session is over, and they take 2,000 a second at most.
+BACKLOG = 40000
 
 
 def pipeline_changes(p):
@@ -194,6 +196,7 @@ class Load:
 
     def stop(self):
         self.over.set()
+        self.over_ms = time.time() * 1000
         self.thread.join()
         self.producer.flush(60)
         return self.n

@@ -204,11 +204,11 @@ def differences(a, b, what_a, what_b):
 
 
 def read_once(p, payments):
-    """A ledger of what the topics hold in the end, by a reader that saw nothing of the faults."""
+    """A ledger of what the topics hold in the end, by a reader that saw nothing of the faults; and when a task of the first stage rested."""
     ledger, reading = Ledger(payments), Reading(*map(p.topic, TOPICS))
     wait_for("the ends of the topics", lambda: feed(p, reading, ledger.message) or len(reading.ended) == len(reading.parts), 300)
     reading.close()
-    return ledger
+    return ledger, reading.rests[p.topic(ONCE[0])]
 
 
 def feed(p, reading, take):

@@ -121,8 +121,11 @@ def open_transactions(fleet):
 def judge(p, load, fleet, live):
     """The verdict on every record; figures."""
     seen, moments = live.end(fleet.ends([p.topic(t) for t in TOPICS]))
-    got, want = read_once(p, load.payments), quiet(p, load)
+    (got, rests), want = read_once(p, load.payments), quiet(p, load)
     counts, n_late = load.payments.counts(load.n)
+    rests = [t for t in rests if t < load.over_ms]
+    check("no task of the first stage was ever at its input's end while the faults went on", rests and
+          f"{len(rests)} marks say so, the first {rests[0] / 1000:.3f}: raise BACKLOG")
     check("a read_committed reader saw no gap, no repetition, no disorder while the faults went on", "; ".join(seen.errors))
     check("nor does one that reads it all afterwards", "; ".join(got.errors))
     check("both saw the same, byte for byte", "; ".join(differences(seen, got, "seen along", "read afterwards")))

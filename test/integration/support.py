@@ -37,6 +37,7 @@ if not BROKERS:
     sys.exit(77)
 BIN = os.path.abspath(os.environ.get("MILLRACE_BIN", "build/release/bin"))
 WAIT_S = 60
+MARK = "millrace.mark"  # the header of a mark: its last byte says whether its task rests
 failed = 0
 
 
@@ -108,6 +109,7 @@ class Reading:
 
     def __init__(self, *topics):
         self.rows = {t: [] for t in topics}  # (key, value, partition, offset, headers, append time in ms)
+        self.rests = {t: [] for t in topics}  # append times of the marks by which a task says that it rests
         self.ended = {}  # partitions at whose end it is: that end
         self.consumer = Consumer({"bootstrap.servers": BROKERS, "group.id": "test", "isolation.level": "read_committed",
                                   "enable.partition.eof": True, "enable.auto.commit": False, "log_level": 0,
@@ -127,6 +129,8 @@ class Reading:
             if m.value() is not None:  # else a mark
                 self.rows[m.topic()].append((m.key(), m.value(), m.partition(), m.offset(), m.headers() or [],
                                              m.timestamp()[1]))
+            elif dict(m.headers() or {}).get(MARK, b"\0")[-1]:
+                self.rests[m.topic()].append(m.timestamp()[1])
         return self
 
     def until(self, what, enough, seconds=WAIT_S):

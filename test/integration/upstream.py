@@ -4,7 +4,6 @@ from support import *
 TASKS = 4
 T0 = 1600000000000
 MINUTE = 60000
-MARK = "millrace.mark"
 
 
 def varint(n):
