@@ -15,6 +15,8 @@
 #include "stage/internal.h"
 #include "wire/frame.h"
 
+#define LARGE_BYTES (256 << 10)
+
 const struct pipeline *stage_pipeline(const struct stage *s)
 {
     return s->pipeline;
@@ -308,6 +310,15 @@ static void tell_memory(const struct memory *m)
              m->producer / MEMORY_MIB, m->batches / MEMORY_MIB, m->state / MEMORY_MIB);
 }
 
+/* A record is allocated by one thread and freed by another: with a heap each, both pay for it in time and memory. What is large comes from
+ * the system and goes back to it; by default glibc counts more and more as small once it was freed, and keeps it amid the heap. */
+static void share_heap(void)
+{
+    (void)mallopt(M_ARENA_MAX, 1);
+    (void)mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, 4 * LARGE_BYTES);
+}
+
 int stage_main(const struct worker *w, int argc, char **argv)
 {
     struct stage *s = xcalloc(1, sizeof(*s));
@@ -315,8 +326,7 @@ int stage_main(const struct worker *w, int argc, char **argv)
     enum status st;
     int code;
 
-    /* A record is allocated by one thread and freed by another: with a heap each, both pay for it in time and memory. */
-    (void)mallopt(M_ARENA_MAX, 1);
+    share_heap();
     s->worker = w;
     code = options_read(w, argc, argv, &s->opt);
     if (code >= 0) {
