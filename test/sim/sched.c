@@ -14,7 +14,6 @@
 #include "ops/signals.h"
 #include "test/sim/sim.h"
 
-#define INSTANCES_MAX 64
 #define STACK_BYTES ((size_t)512 * 1024)
 #define STEPS_MAX 400000
 

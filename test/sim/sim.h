@@ -80,6 +80,7 @@ enum fault {
 #define STAGES_MAX 4
 #define SLOTS_MAX 3
 #define ITEMS_MAX 6
+#define INSTANCES_MAX 192 /* of a schedule: eight that give up each 10 s, through as many absences of the broker as it can have */
 #define EPOCHS_MAX (ITEMS_MAX + 1)
 
 /* At the nth such step of any instance of the stage. */

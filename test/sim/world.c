@@ -159,7 +159,7 @@ static bool is_outdated(const struct instance *i)
 static struct stage *incarnate(int stage, int slot)
 {
     static const char *const instances[SLOTS_MAX] = {"0", "1", "2"};
-    static struct stage *made[64];
+    static struct stage *made[INSTANCES_MAX];
     static struct stage_def defs[ARRAY_LEN(made)];
     struct stage *s;
 
