@@ -7,6 +7,8 @@
 
 #include "base/arena.h"
 
+#define LONG_SESSION_MS 60000
+
 /* ---- configuration ---- */
 
 rd_kafka_conf_t *rd_kafka_conf_new(void)
@@ -35,7 +37,7 @@ rd_kafka_conf_res_t rd_kafka_conf_set(rd_kafka_conf_t *c, const char *name, cons
     else if (strcmp(name, "transactional.id") == 0)
         snprintf(c->txn_id, sizeof(c->txn_id), "%s", value);
     else if (strcmp(name, "session.timeout.ms") == 0)
-        c->session_ms = atoi(value);
+        c->session_ms = sim.schedule.long_session ? LONG_SESSION_MS : atoi(value);
     else if (strcmp(name, "heartbeat.interval.ms") == 0)
         c->heartbeat_ms = atoi(value);
     else if (strcmp(name, "transaction.timeout.ms") == 0)

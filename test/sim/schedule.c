@@ -113,10 +113,12 @@ static void draw_pair(struct rand *r, int counts[STAGES_MAX][N_STEPS], struct sc
 void schedule_draw(uint64_t seed, int counts[STAGES_MAX][N_STEPS], struct schedule *ret)
 {
     struct rand r;
-    bool on[N_FAULTS] = {false};
+    bool on[N_FAULTS] = {false}, long_session;
 
+    rand_seed(&r, ~seed);
+    long_session = rand_below(&r, 8) == 0;
     rand_seed(&r, seed);
-    *ret = (struct schedule){.world = (int)rand_below(&r, (uint64_t)WORLDS), .changelog_bytes = 1};
+    *ret = (struct schedule){.world = (int)rand_below(&r, (uint64_t)WORLDS), .changelog_bytes = 1, .long_session = long_session};
     for (int s = 0; s < STAGES_MAX; s++)
         ret->slots[s] = 1 + (int)rand_below(&r, 2);
     if (rand_below(&r, 3) == 0)
@@ -155,6 +157,8 @@ void schedule_print(const struct schedule *s, struct bytes *out)
                  s->slots[3], s->changelog_bytes, (unsigned long long)s->jitter, s->lazy_sweep);
     if (s->at_least_once)
         bytes_printf(out, " at_least_once");
+    if (s->long_session)
+        bytes_printf(out, " long_session");
     for (size_t k = 0; k < s->n_items; k++) {
         const struct item *it = &s->items[k];
 
@@ -208,6 +212,8 @@ bool schedule_parse(const char *line, struct schedule *ret)
     for (line += n; sscanf(line, " %127s%n", word, &n) == 1; line += n)
         if (strcmp(word, "at_least_once") == 0)
             ret->at_least_once = true;
+        else if (strcmp(word, "long_session") == 0)
+            ret->long_session = true;
         else if (ret->n_items == ITEMS_MAX || !parse_item(word, &ret->items[ret->n_items++]))
             return false;
     return ret->world >= 0 && ret->world < WORLDS;

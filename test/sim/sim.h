@@ -99,6 +99,7 @@ struct schedule {
     int changelog_bytes;
     uint64_t jitter; /* seed of latencies and fetch sizes; 0: none */
     bool at_least_once;   /* the stages' processing_guarantee */
+    bool long_session;    /* members stay in their groups for longer than a producer asks for a commit's outcome */
     bool lazy_sweep; /* timed-out transactions are found only each 10 s */
     struct item items[ITEMS_MAX];
     size_t n_items;
