@@ -59,7 +59,7 @@ struct backtest_result {
     size_t n, n_values; /* rows that were judged, and their values */
     size_t n_unjudged;  /* rows without a forecast, or whose values had not all come */
     /* a step x output */
-    size_t *n_at, *n_at_or_below, *n_inside, *n_inside_of; /* inside: between the outermost quantiles, of series that are not mostly zero */
+    size_t *n_at, *n_at_or_below, *n_inside, *n_inside_of; /* inside: between the outermost quantiles, where its phase of the season is not mostly zero */
     double *pinball;
 };
 

@@ -61,13 +61,14 @@ static void add_baselines(struct backtest *b, struct backtest_result *r, const s
     arena_done(&scratch);
 }
 
-static bool is_mostly_zero(const struct judged *j)
+/* Of the known values whole seasons before the one that is `ahead`: on a day of the week on which a shop never opens, all are. */
+static bool is_mostly_zero(const struct judged *j, size_t ahead, size_t season)
 {
-    size_t n_zero = 0;
+    size_t n = 0, n_zero = 0;
 
-    for (size_t i = 0; i < j->n_history; i++)
+    for (size_t i = (j->n_history - 1 + ahead) % season; i < j->n_history; i += season, n++)
         n_zero += j->history[i] == 0;
-    return 2 * n_zero > j->n_history;
+    return 2 * n_zero > n;
 }
 
 /* The least and the greatest quantile; equal: there are not two. */
@@ -82,12 +83,12 @@ static void outermost(const struct backtest *b, size_t *ret_least, size_t *ret_g
 
 static void add_quantiles(const struct backtest *b, struct backtest_result *r, const struct backtest_row *row, const struct judged *j)
 {
-    bool sparse = is_mostly_zero(j);
     size_t least, greatest;
 
     outermost(b, &least, &greatest);
     for (size_t i = 0; i < b->n_steps; i++) {
         const double *said = row->values + i * b->n_outputs;
+        bool sparse = is_mostly_zero(j, j->ahead[i], b->season);
 
         r->n_at[i]++;
         r->n_inside_of[i] += !sparse;
