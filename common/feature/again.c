@@ -33,7 +33,7 @@ enum status features_keep_rows(struct features *f, struct error *err)
     }
     if (input->replaces_ms == 0 || !rests_on_past(f))
         return OK;
-    f->kept = plan_ring(&f->plan, KEPT, NULL, NULL);
+    f->kept = plan_ring(&f->plan, KEPT, NULL, NULL, NULL, NULL);
     if (f->kept < 0)
         return err_set(err, ERR_FATAL, "more than %d different inputs and conditions in one stage", RINGS_MAX - 1);
     f->plan.rings[f->kept].fields = input->cols;

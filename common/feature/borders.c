@@ -53,3 +53,11 @@ struct period borders_find(const struct borders *b, int64_t ms)
     start = floor_div(ms, b->every_ms) * b->every_ms;
     return (struct period){start, start + b->every_ms};
 }
+
+void borders_steps(const struct borders *b, int64_t t, size_t n, int64_t *ret_times)
+{
+    bool walks = b->zone && borders_find(b, t).start == t;
+
+    for (size_t i = 0; i < n; i++)
+        ret_times[i] = t = walks ? borders_find(b, t).end : t + b->every_ms;
+}

@@ -25,4 +25,7 @@ struct period {
 /* The window that holds ms; the next one is that of its end. */
 struct period borders_find(const struct borders *b, int64_t ms);
 
+/* The n times behind t, each every_ms after the one before; in a zone, where t is the beginning of a window, the ends of the windows from there on. */
+void borders_steps(const struct borders *b, int64_t t, size_t n, int64_t *ret_times);
+
 #endif

@@ -25,7 +25,7 @@
 #include "feature/expr_tree.h"
 
 #define DEPTH_MAX 64
-#define TEXT_MAX 4096
+#define TEXT_MAX 16384
 #define ITEMS_MAX 1000
 
 struct node *expr_fail(struct parser *s, const char *at, const char *fmt, ...)
@@ -315,7 +315,7 @@ static struct node *parse_or(struct parser *s)
 /* The whole: a constant becomes a column of it. */
 static struct node *parse_all(struct parser *s)
 {
-    struct node *n, *copy;
+    struct node *n;
 
     if (strlen(s->text) > TEXT_MAX)
         return expr_fail(s, s->text, "an expression has at most %d bytes", TEXT_MAX);
@@ -326,10 +326,7 @@ static struct node *parse_all(struct parser *s)
     if (n == NULL || n->kind != NODE_CONST)
         return n;
     n = node_as(s, n, n->type == TYPE_NULL ? TYPE_BOOL : n->type);
-    copy = node_new(s, NODE_STEP, n->type, n->at);
-    copy->run = n->type == TYPE_TEXT ? k_copy_text : k_copy;
-    copy->args[copy->n_args++] = n;
-    return copy;
+    return node_copy(s, n);
 }
 
 enum status expr_compile(const char *text, expr_resolve_fn *resolve, expr_nearest_fn *nearest, void *ctx, struct expr **ret_expr,

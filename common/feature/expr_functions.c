@@ -248,7 +248,7 @@ static struct node *make_columns(struct parser *s, const struct function *f, str
 static const struct function functions[] = {
     {"coalesce", "a, b, ...", "the values' type", "The first that is not null.", NULL, "one step for each value after the first", 2, MANY, make_coalesce, k_coalesce, k_coalesce, k_coalesce_text},
     {"if", "condition, a, b", "the values' type", "The second where the condition is true, else (null too) the third.", NULL, NULL, 3, 3, make_if, k_if, k_if, k_if_text},
-    {"pick", "index, a, b, ...", "the values' type", "The value at that place, the first at 0; null where there is none.", NULL, NULL, 3, STEP_ARGS_MAX, make_pick, k_pick, NULL, k_pick_text},
+    {"pick", "index, a, b, ...", "the values' type", "The value at that place, the first at 0; null where there is none.", NULL, NULL, 2, STEP_ARGS_MAX, make_pick, k_pick, NULL, k_pick_text},
     {"is_null", "x", "condition", "Whether it is null. Never null itself.", NULL, NULL, 1, 1, make_is_null, k_is_null, NULL, NULL},
     {"abs", "x", "number or integer", "Without its sign.", NULL, NULL, 1, 1, make_abs, k_abs_int, k_abs, NULL},
     {"min", "a, b, ...", "the values' type", "The least; null if one is null.", NULL, "one step for each value after the first", 2, MANY, make_extreme, k_min_int, k_min, NULL},

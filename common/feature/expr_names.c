@@ -66,12 +66,18 @@ enum status expr_new(const char *text, const struct feature_col *cols, size_t n_
                      struct error *err)
 {
     struct plain p = {cols, n_cols};
+    struct expr *e;
+    enum col_type type;
+    size_t width;
 
-    if (expr_compile(text, plain_resolve, plain_nearest, &p, ret_expr, ret_type, err) != OK)
+    if (expr_compile(text, plain_resolve, plain_nearest, &p, &e, &type, err) != OK)
         return err->status;
-    if (expr_width(*ret_expr) == 1)
-        return OK;
-    err_set(err, ERR_FATAL, "\"%.80s\" makes %zu columns, where one value is needed", text, expr_width(*ret_expr));
-    expr_free(*ret_expr);
-    return ERR_FATAL;
+    width = expr_width(e);
+    if (width != 1) {
+        expr_free(e);
+        return err_set(err, ERR_FATAL, "\"%.80s\" makes %zu columns, where one value is needed", text, width);
+    }
+    *ret_expr = e;
+    *ret_type = type;
+    return OK;
 }

@@ -20,13 +20,14 @@ static void set_const(struct vec *v, const struct node *n, struct arena *arena)
 void step_once(kernel *run, const void *with, struct node *const *args, size_t n_args, struct node *ret, struct arena *arena)
 {
     struct vec vecs[STEP_ARGS_MAX + 1];
-    struct step s = {.run = run, .with = with, .out = STEP_ARGS_MAX};
+    uint32_t at[STEP_ARGS_MAX];
+    struct step s = {.run = run, .with = with, .args = at, .out = STEP_ARGS_MAX};
     struct frame f = {vecs, 1, arena};
 
     set_const(&vecs[STEP_ARGS_MAX], ret, arena);
     for (size_t i = 0; i < n_args; i++) {
         set_const(&vecs[i], args[i], arena);
-        s.args[i] = (uint32_t)i;
+        at[i] = (uint32_t)i;
     }
     run(&s, &f);
     ret->is_null = vecs[STEP_ARGS_MAX].null[0];
@@ -88,7 +89,7 @@ static void add_steps(struct arranging *a, struct node *n)
         add_steps(a, n->args[i]);
     n->vec = n == a->e->root ? n->vec : slot(a);
     s = &a->e->steps[a->e->n_steps++];
-    *s = (struct step){.run = n->run, .with = n->with, .out = n->vec};
+    *s = (struct step){.run = n->run, .with = n->with, .args = arena_alloc(&a->e->arena, n->n_args * sizeof(*s->args)), .out = n->vec};
     for (size_t i = 0; i < n->n_args; i++) {
         s->args[i] = n->args[i]->vec;
         if (n->args[i]->kind == NODE_STEP)

@@ -9,7 +9,7 @@
 
 #include "feature/expr.h"
 
-#define STEP_ARGS_MAX 65 /* pick's: an index and its values */
+#define STEP_ARGS_MAX 257 /* pick's: an index and its values */
 
 enum type { TYPE_NULL, TYPE_BOOL, TYPE_INT, TYPE_NUMBER, TYPE_TIME, TYPE_TEXT };
 
@@ -37,7 +37,7 @@ typedef void kernel(const struct step *s, const struct frame *f);
 struct step {
     kernel *run;
     const void *with; /* its own constant: a zone, a list, a number of columns */
-    uint32_t args[STEP_ARGS_MAX], out; /* of the frame's vecs; a wide result takes the next ones too */
+    uint32_t *args, out; /* of the frame's vecs; a wide result takes the next ones too */
 };
 
 enum node_kind { NODE_CONST, NODE_COL, NODE_STEP };
@@ -56,7 +56,7 @@ struct node {
     const struct feature_col *col; /* NODE_COL */
     kernel *run;                   /* NODE_STEP */
     const void *with;
-    struct node *args[STEP_ARGS_MAX];
+    struct node **args;
     size_t n_args;
     uint32_t vec; /* where its values are */
 };
@@ -93,6 +93,8 @@ bool type_is_numeric(enum type t);  /* null too */
 struct node *node_new(struct parser *s, enum node_kind kind, enum type type, const char *at);
 /* A step; done at once where all that it takes is constant. */
 struct node *node_step(struct parser *s, const char *at, enum type type, kernel *run, const void *with, struct node *const *args, size_t n_args);
+/* A step that gives it as it is, also of a constant. */
+struct node *node_copy(struct parser *s, struct node *a);
 /* Of that type: a null becomes one, a condition or an integer becomes a number. The caller has checked that it can. */
 struct node *node_as(struct parser *s, struct node *n, enum type type);
 /* The type that both can have; false: none, an error at `at` that begins with `what`. */

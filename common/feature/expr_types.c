@@ -41,7 +41,17 @@ struct node *node_step(struct parser *s, const char *at, enum type type, kernel 
     n->run = run;
     n->with = with;
     n->n_args = n_args;
-    memcpy(n->args, args, n_args * sizeof(*args));
+    n->args = arena_copy(&s->e->arena, args, n_args * sizeof(*args));
+    return n;
+}
+
+struct node *node_copy(struct parser *s, struct node *a)
+{
+    struct node *n = node_new(s, NODE_STEP, a->type, a->at);
+
+    n->run = a->type == TYPE_TEXT ? k_copy_text : k_copy;
+    n->n_args = 1;
+    n->args = arena_copy(&s->e->arena, &a, sizeof(a));
     return n;
 }
 

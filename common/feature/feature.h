@@ -7,7 +7,7 @@
  * Windows  (t-w-delay, t-delay], t the row's event time, the row itself included when delay is 0 unless it is `others`; the last N events, or
  *          those of a session, up to t-delay; all up to there. `over` gives one column per window, named <name>_<window>; an expression over
  *          such a family makes a family. How: docs/adr/0007.
- * Joins    the fields, as they are, of the last event up to t-delay of another input: text is text.
+ * Joins    the fields, as they are, of the last event up to t-delay of another input: text is text; or of what was known by then of times ahead.
  * Exact    values are rounded once to the column's declared scale (default 6 decimals) and summed as 128-bit
  *          integers: no order of arrival shows in any bit. Rows out of order are inserted in place.
  * Replaced where an input's rows take each other's place, features are of the rows as they are now. docs/adr/0010.
@@ -45,6 +45,10 @@ struct feature_def {
     const char *const *fields;
     size_t n_fields;
     const char *within;    /* of a join: what is as old as this is not there; NULL: however old */
+    const char *valid;     /* of a join: the time that a record is for, over the fields of that input: columns <name>_<field>_ahead<k> of what it says of
+                              the steps 1 to `ahead` behind the event, each `every` long, a day of `zone` (NULL: UTC); NULL: the latest event's */
+    const char *every, *zone;
+    size_t ahead;
     const char *of;        /* an input's name (count, rate, since), or an expression over the columns of one input */
     const char *const *over; /* windows as written: "1d"; "last10": events; "gap30m": a session; "ever" */
     size_t n_over;

@@ -110,7 +110,7 @@ static enum status add_exprs(struct features *f, const struct feature_def *d, st
     struct scope scope = {.f = f};
     struct expr *e;
     enum col_type type;
-    const char *windows[64];
+    const char **windows = arena_alloc(&f->arena, (f->n_made + 1) * sizeof(*windows));
     size_t n = 0;
 
     if (expr_compile(d->expr, scope_resolve, scope_nearest, &scope, &e, &type, err) != OK)
@@ -118,7 +118,7 @@ static enum status add_exprs(struct features *f, const struct feature_def *d, st
     expr_free(e);
     if (scope.family == NULL)
         return add_expr(f, d, NULL, &scope, err);
-    for (size_t i = 0; i < f->n_made && n < ARRAY_LEN(windows); i++)
+    for (size_t i = 0; i < f->n_made; i++)
         if (f->made[i].over && strcmp(f->made[i].family, scope.family) == 0)
             windows[n++] = f->made[i].over;
     for (size_t i = 0; i < n; i++)
@@ -149,7 +149,7 @@ struct features *features_begin(const struct feature_input *inputs, size_t n, si
 /* The zone data's version, where an expression names a zone: other rules, other numbers. */
 static const char *zone_data(const struct features *f)
 {
-    const char *version = NULL;
+    const char *version = f->zone_data;
 
     for (size_t i = 0; i < f->n_made; i++)
         if (f->made[i].expr && expr_zone_data(f->made[i].expr))
@@ -159,6 +159,8 @@ static const char *zone_data(const struct features *f)
 
         if (r->where && expr_zone_data(r->where))
             version = expr_zone_data(r->where);
+        if (r->valid && expr_zone_data(r->valid))
+            version = expr_zone_data(r->valid);
         for (size_t v = 0; v < r->n_values; v++)
             if (expr_zone_data(r->values[v].expr))
                 version = expr_zone_data(r->values[v].expr);
@@ -202,6 +204,8 @@ void features_set_fingerprint(struct features *f, const char *head, const struct
             bytes_printf(&text, " fill %.17g", d->fill);
         if (d->join)
             bytes_printf(&text, " join %s within %s fields", d->join, d->within ? d->within : "ever");
+        if (d->valid)
+            bytes_printf(&text, " for %s every %s zone %s ahead %zu", d->valid, d->every, d->zone ? d->zone : "UTC", d->ahead);
         for (size_t k = 0; k < d->n_fields; k++)
             bytes_printf(&text, " %s", d->fields[k]);
         bytes_printf(&text, "\n");
@@ -350,6 +354,7 @@ void features_free(struct features *f)
         expr_free(f->made[i].expr);
     for (size_t i = 0; i < f->plan.n_rings; i++) {
         expr_free(f->plan.rings[i].where);
+        expr_free(f->plan.rings[i].valid);
         for (size_t v = 0; v < f->plan.rings[i].n_values; v++)
             expr_free(f->plan.rings[i].values[v].expr);
     }
@@ -378,6 +383,8 @@ bool features_needs(const struct features *f, size_t input, const char *col)
         const struct ring_def *r = &f->plan.rings[i];
 
         if (r->input == input && r->where && expr_needs(r->where, col))
+            return true;
+        if (r->input == input && r->valid && expr_needs(r->valid, col))
             return true;
         for (size_t v = 0; r->input == input && v < r->n_values; v++)
             if (expr_needs(r->values[v].expr, col))

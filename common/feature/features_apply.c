@@ -14,9 +14,9 @@ struct run {
     struct past past;
     const struct batch *in;
     struct col *out; /* of f->made, when they come out */
-    struct col values[RINGS_MAX][VALUES_MAX], where[RINGS_MAX];
+    struct col values[RINGS_MAX][VALUES_MAX], where[RINGS_MAX], valid[RINGS_MAX];
     const struct col *fields[RINGS_MAX][FIELDS_MAX];
-    double v[RINGS_MAX][VALUES_MAX + 1]; /* of the row in hand; the last is the place of its fields */
+    double v[RINGS_MAX][VALUES_MAX + 2]; /* of the row in hand; behind the values the place of its fields, and its time */
     size_t input;
     bool emits;
 };
@@ -194,7 +194,8 @@ static bool takes(const struct run *run, size_t ring, size_t r)
 {
     const struct ring_def *def = &run->f->plan.rings[ring];
 
-    return def->input == run->input && (def->where == NULL || (!run->where[ring].null[r] && run->where[ring].i64[r]));
+    return def->input == run->input && (def->where == NULL || (!run->where[ring].null[r] && run->where[ring].i64[r])) &&
+           (def->valid == NULL || !run->valid[ring].null[r]);
 }
 
 /* The row whose place this one takes. */
@@ -206,7 +207,7 @@ static bool remove_former(struct run *run, struct moments m, int64_t event_ms)
         const struct ring_def *def = &run->f->plan.rings[i];
 
         if (def->replaces && def->input == run->input)
-            removed |= ring_remove(&run->past, def, m, event_ms);
+            removed |= (def->valid ? ahead_remove : ring_remove)(&run->past, def, m, event_ms);
     }
     return removed;
 }
@@ -218,14 +219,19 @@ static bool put_event(struct run *run, struct moments m, int64_t event_ms, size_
 
     for (size_t i = 0; i < run->f->plan.n_rings; i++) {
         const struct ring_def *def = &run->f->plan.rings[i];
+        int64_t ms = event_ms;
 
-        /* what no row can ask for any more */
-        if (!takes(run, i, r) || (!def->keeps_all && m.floor != INT64_MIN && event_ms <= m.floor - def->horizon_ms))
+        if (!takes(run, i, r))
+            continue;
+        if (def->valid)
+            ms = run->valid[i].i64[r];
+        if (!def->keeps_all && m.floor != INT64_MIN && ms <= m.floor - def->horizon_ms) /* what no row can ask for any more */
             continue;
         if (def->n_fields && (place = fields_put(&run->past, def, run->fields[i], r)) == 0)
             break;
         run->v[i][def->n_values] = place;
-        ring_put(&run->past, def, m, event_ms, run->v[i]);
+        run->v[i][def->n_values + 1] = (double)event_ms;
+        (def->valid ? ahead_put : ring_put)(&run->past, def, m, ms, run->v[i]);
         put = true;
     }
     return put;
@@ -256,6 +262,8 @@ static enum status apply_row(struct run *run, int64_t event_ms, int64_t floor, s
     }
     if (run->emits)
         (late ? put_late : put_values)(run, r, event_ms, /* others= */ false);
+    for (size_t i = 0; run->emits && i < run->f->n_aheads; i++)
+        ahead_get(p, &run->f->aheads[i], event_ms, run->in->arena, &run->out[run->f->aheads[i].made], r);
     return p->st;
 }
 
@@ -290,7 +298,8 @@ static enum status begin_values(struct run *run, const struct batch *in, struct 
         for (size_t v = 0; v < def->n_values; v++)
             if (expr_eval(def->values[v].expr, in, &run->values[i][v], err) != OK)
                 return err->status;
-        if (def->where && expr_eval(def->where, in, &run->where[i], err) != OK)
+        if ((def->where && expr_eval(def->where, in, &run->where[i], err) != OK) ||
+            (def->valid && expr_eval(def->valid, in, &run->valid[i], err) != OK))
             return err->status;
         for (size_t k = 0; k < def->n_fields; k++)
             run->fields[i][k] = batch_col(in, def->fields[k].name);
@@ -308,7 +317,7 @@ static void begin_cols(struct run *run, struct batch *in)
         struct col kept = {.name = f->made[i].is_input ? arena_printf(in->arena, " %zu", i) : f->made[i].col.name,
                            .type = f->made[i].col.type};
 
-        if (f->made[i].aggregate || f->made[i].is_join)
+        if (f->made[i].aggregate || f->made[i].is_join || f->made[i].is_ahead)
             batch_add_col(in, kept.name, kept.type);
         else
             batch_share_col(in, &kept); /* put_expressions puts it in */

@@ -3,6 +3,7 @@
 #define FEATURE_FEATURES_MADE_H
 
 #include "feature/aggregates.h"
+#include "feature/ahead.h"
 #include "feature/expr.h"
 
 #define SCALE_DEFAULT 6
@@ -21,6 +22,7 @@ struct made {
     int value;
     bool others; /* without the event itself */
     double parameter;
+    bool is_ahead; /* or one of struct ahead */
     bool is_join; /* or field `value` of the window's last event; */
     int64_t within_ms; /* as old as this it is not there; 0: however old */
 };
@@ -37,6 +39,9 @@ struct features {
     size_t n_asked[2];
     struct count_asked *counts[2]; /* the first ones of asked, as they are asked when no row is late */
     size_t n_counts[2];
+    struct ahead *aheads;
+    size_t n_aheads;
+    const char *zone_data; /* the version, where one of them names a zone */
     int64_t replaces_ms;  /* of the input whose is the longest; 0: no row takes another one's place */
     int kept;             /* the ring of the emitting input's rows that may come again; -1: none */
     int revision;         /* its column; -1: none */

@@ -150,20 +150,35 @@ static enum status check_replaced(const struct features *f, const struct feature
     return OK;
 }
 
-static enum status find_ring(struct features *f, const struct feature_def *d, size_t input, int *ret_ring, struct error *err)
+/* A condition, or the time that a record is for, over the input's columns. */
+static enum status compile_over(struct features *f, const struct feature_def *d, size_t input, const char *key, const char *text, bool is_time,
+                                struct expr **ret, struct error *err)
 {
-    struct expr *where = NULL;
     enum col_type type;
 
-    if (d->where && expr_new(d->where, f->inputs[input].cols, f->inputs[input].n_cols, &where, &type, err) != OK)
-        return err_wrap(err, "feature '%s': where", d->name);
-    if (where && type != COL_BOOL)
-        err_set(err, ERR_FATAL, "feature '%s': where needs a condition, '%s' is %s", d->name, d->where, col_type_name(type));
-    if ((where && type != COL_BOOL) || check_replaced(f, d, input, where, err) != OK) {
+    if (expr_new(text, f->inputs[input].cols, f->inputs[input].n_cols, ret, &type, err) != OK)
+        return err_wrap(err, "feature '%s': %s", d->name, key);
+    if (is_time ? !expr_is_time(*ret) : type != COL_BOOL)
+        return err_set(err, ERR_FATAL, "feature '%s': %s needs a %s, '%s' is %s", d->name, key, is_time ? "time" : "condition", text, col_type_name(type));
+    return check_replaced(f, d, input, *ret, err);
+}
+
+static const char *copied(struct features *f, const char *text)
+{
+    return text ? arena_strdup(&f->arena, text) : NULL;
+}
+
+static enum status find_ring(struct features *f, const struct feature_def *d, size_t input, int *ret_ring, struct error *err)
+{
+    struct expr *where = NULL, *valid = NULL;
+
+    if ((d->where && compile_over(f, d, input, "where", d->where, /* is_time= */ false, &where, err) != OK) ||
+        (d->valid && compile_over(f, d, input, "for", d->valid, /* is_time= */ true, &valid, err) != OK)) {
         expr_free(where);
+        expr_free(valid);
         return err->status;
     }
-    *ret_ring = plan_ring(&f->plan, input, where, d->where ? arena_strdup(&f->arena, d->where) : NULL);
+    *ret_ring = plan_ring(&f->plan, input, where, copied(f, d->where), valid, copied(f, d->valid));
     if (*ret_ring < 0)
         return err_set(err, ERR_FATAL, "feature '%s': more than %d different inputs and conditions in one stage", d->name, RINGS_MAX);
     return OK;
@@ -341,41 +356,106 @@ static enum status find_table(struct features *f, const struct feature_def *d, s
     return OK;
 }
 
-static enum status add_field(struct features *f, const struct feature_def *d, const struct feature_input *from, const char *name,
-                             const struct made *like, struct error *err)
+static enum status find_field(struct features *f, const struct feature_def *d, const struct feature_input *from, int ring, const char *name,
+                              const struct feature_col **ret_col, int *ret_field, struct error *err)
 {
     const char *near = expr_nearest(name, from->cols, from->n_cols);
-    const struct feature_col *col = NULL;
-    struct made *m;
-    int field;
 
-    for (size_t i = 0; i < from->n_cols && col == NULL; i++)
+    *ret_col = NULL;
+    for (size_t i = 0; i < from->n_cols && *ret_col == NULL; i++)
         if (strcmp(from->cols[i].name, name) == 0)
-            col = &from->cols[i];
-    if (col == NULL)
+            *ret_col = &from->cols[i];
+    if (*ret_col == NULL)
         return err_set(err, ERR_FATAL, "feature '%s': '%s' has no field '%s' of one value%s%s%s", d->name, from->name, name,
                        near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
-    field = plan_field(&f->plan, like->window.ring, col, &f->arena);
-    if (field < 0)
+    *ret_field = plan_field(&f->plan, ring, *ret_col, &f->arena);
+    if (*ret_field < 0)
         return err_set(err, ERR_FATAL, "feature '%s': more than %d different fields of one topic", d->name, FIELDS_MAX);
-    m = features_add_made(f, d->name, name, col->type);
-    m->over = NULL; /* no window: its name alone stands for no family */
+    return OK;
+}
+
+/* A column that holds what a field does. */
+static struct made *add_copy(struct features *f, const char *name, const char *over, const struct feature_col *col)
+{
+    struct made *m = features_add_made(f, name, over, col->type);
+
     m->col.is_time = col->is_time;
     m->col.scale = col->scale;
-    f->cols[f->n_made - 1] = m->col;
-    m->is_join = true;
-    m->window = like->window;
-    m->within_ms = like->within_ms;
-    m->value = field;
     m->parts[0] = m->parts[1] = -1;
+    f->cols[f->n_made - 1] = m->col;
+    return m;
+}
+
+/* The latest record's fields. */
+static enum status add_latest(struct features *f, const struct feature_def *d, const struct feature_input *from, int ring, int64_t delay_ms,
+                              int64_t within_ms, struct error *err)
+{
+    const struct span latest = {WINDOW_LAST, 0, 1, 0};
+    struct window window;
+
+    if (!make_window(&f->plan, ring, &latest, delay_ms, &window))
+        return err_set(err, ERR_FATAL, "feature '%s': more than %d different ends of windows over one input and condition", d->name,
+                       CURSORS_MAX - 1);
+    for (size_t i = 0; i < d->n_fields; i++) {
+        const struct feature_col *col;
+        struct made *m;
+        int field;
+
+        if (find_field(f, d, from, ring, d->fields[i], &col, &field, err) != OK)
+            return err->status;
+        m = add_copy(f, d->name, d->fields[i], col);
+        m->over = NULL; /* no window: its name alone stands for no family */
+        m->is_join = true;
+        m->window = window;
+        m->within_ms = within_ms;
+        m->value = field;
+    }
+    return OK;
+}
+
+static enum status read_steps(struct features *f, const struct feature_def *d, struct ahead *a, struct error *err)
+{
+    if (!parse_duration(d->every, &a->borders.every_ms) || a->borders.every_ms == 0)
+        return err_set(err, ERR_FATAL, "feature '%s': every '%s' is no duration; examples: 1d, 1h, 15m", d->name, d->every);
+    if (d->ahead < 1 || d->ahead > AHEAD_MAX)
+        return err_set(err, ERR_FATAL, "feature '%s': ahead is from 1 to %d, got %zu", d->name, AHEAD_MAX, d->ahead);
+    if (d->zone && (zone_load(d->zone, &f->arena, &a->borders.zone, err) != OK || zone_version(&f->arena, &f->zone_data, err) != OK))
+        return err_wrap(err, "feature '%s'", d->name);
+    return OK;
+}
+
+/* The fields of what is known of each step ahead: each a family. */
+static enum status add_ahead(struct features *f, const struct feature_def *d, const struct feature_input *from, int ring, int64_t delay_ms,
+                             int64_t within_ms, struct error *err)
+{
+    struct ahead *all = arena_zalloc(&f->arena, (f->n_aheads + 1) * sizeof(*all)), *a = all + f->n_aheads;
+    int *fields = arena_alloc(&f->arena, d->n_fields * sizeof(*fields));
+    struct ring_def *r = &f->plan.rings[ring];
+
+    if (f->n_aheads)
+        memcpy(all, f->aheads, f->n_aheads * sizeof(*all));
+    *a = (struct ahead){.ring = r, .made = f->n_made, .fields = fields, .n_fields = d->n_fields, .n_steps = d->ahead,
+                        .delay_ms = delay_ms, .within_ms = within_ms};
+    if (read_steps(f, d, a, err) != OK)
+        return err->status;
+    for (size_t i = 0; i < d->n_fields; i++) {
+        const char *family = arena_printf(&f->arena, "%s_%s", d->name, d->fields[i]);
+        const struct feature_col *col;
+
+        if (find_field(f, d, from, ring, d->fields[i], &col, &fields[i], err) != OK)
+            return err->status;
+        for (size_t k = 1; k <= d->ahead; k++)
+            add_copy(f, family, arena_printf(&f->arena, "ahead%zu", k), col)->is_ahead = true;
+    }
+    r->keep_ms = delay_ms > r->keep_ms ? delay_ms : r->keep_ms;
+    f->aheads = all;
+    f->n_aheads++;
     return OK;
 }
 
 enum status features_add_join(struct features *f, const struct feature_def *d, struct error *err)
 {
-    const struct span latest = {WINDOW_LAST, 0, 1, 0};
-    struct made like = {.within_ms = 0};
-    int64_t delay_ms = 0;
+    int64_t delay_ms = 0, within_ms = 0;
     size_t input = 0;
     int ring = -1;
 
@@ -383,13 +463,7 @@ enum status features_add_join(struct features *f, const struct feature_def *d, s
         return err->status;
     if (d->delay && !parse_duration(d->delay, &delay_ms))
         return err_set(err, ERR_FATAL, "feature '%s': delay '%s' is no duration; examples: 7d, 12h, 30s", d->name, d->delay);
-    if (d->within && (!parse_duration(d->within, &like.within_ms) || like.within_ms == 0))
+    if (d->within && (!parse_duration(d->within, &within_ms) || within_ms == 0))
         return err_set(err, ERR_FATAL, "feature '%s': within '%s' is no duration; examples: 30d, 12h, 30s", d->name, d->within);
-    if (!make_window(&f->plan, ring, &latest, delay_ms, &like.window))
-        return err_set(err, ERR_FATAL, "feature '%s': more than %d different ends of windows over one input and condition", d->name,
-                       CURSORS_MAX - 1);
-    for (size_t i = 0; i < d->n_fields; i++)
-        if (add_field(f, d, &f->inputs[input], d->fields[i], &like, err) != OK)
-            return err->status;
-    return OK;
+    return (d->valid ? add_ahead : add_latest)(f, d, &f->inputs[input], ring, delay_ms, within_ms, err);
 }

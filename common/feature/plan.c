@@ -6,21 +6,23 @@
 #include "feature/parts.h"
 #include "feature/ring.h"
 
-int plan_ring(struct plan *p, size_t input, struct expr *where, const char *where_text)
+static bool is_same(const char *a, const char *b)
 {
-    for (size_t i = 0; i < p->n_rings; i++) {
-        const char *text = p->rings[i].where_text;
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
 
-        if (p->rings[i].input == input && (text && where_text ? strcmp(text, where_text) == 0 : text == where_text)) {
+int plan_ring(struct plan *p, size_t input, struct expr *where, const char *where_text, struct expr *valid, const char *valid_text)
+{
+    for (size_t i = 0; i <= p->n_rings; i++) {
+        const struct ring_def *r = &p->rings[i];
+
+        if (i == RINGS_MAX || (i < p->n_rings && r->input == input && is_same(r->where_text, where_text) && is_same(r->valid_text, valid_text))) {
             expr_free(where);
-            return (int)i;
+            expr_free(valid);
+            return i == RINGS_MAX ? -1 : (int)i;
         }
     }
-    if (p->n_rings == RINGS_MAX) {
-        expr_free(where);
-        return -1;
-    }
-    p->rings[p->n_rings] = (struct ring_def){.input = input, .where = where, .where_text = where_text};
+    p->rings[p->n_rings] = (struct ring_def){.input = input, .where = where, .where_text = where_text, .valid = valid, .valid_text = valid_text};
     return (int)p->n_rings++;
 }
 
@@ -150,7 +152,7 @@ static void size_rows(struct plan *p)
     for (size_t i = 0; i < p->n_rings; i++) {
         struct ring_def *r = &p->rings[i];
 
-        r->row_words = 1 + (uint32_t)r->n_values + (r->n_fields ? 1 : 0);
+        r->row_words = 1 + (uint32_t)r->n_values + (r->n_fields ? 1 : 0) + (r->valid ? 1 : 0);
         while (p->page_bytes < sizeof(struct page) + 7 * r->row_words * 8)
             p->page_bytes *= 2;
     }

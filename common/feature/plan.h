@@ -59,6 +59,9 @@ struct ring_def {
     bool replaces;       /* a row takes the place of the one of its time */
     struct expr *where; /* NULL: every event */
     const char *where_text;
+    struct expr *valid;  /* the time that a row is for, by which rows lie (ahead.h); NULL: they lie by their own */
+    const char *valid_text;
+    int64_t keep_ms;     /* there, the longest delay of what asks */
     struct value values[VALUES_MAX];
     size_t n_values;
     struct cursor_def cursors[CURSORS_MAX];
@@ -69,7 +72,7 @@ struct ring_def {
     size_t n_parts;
     uint8_t tiled[PARTS_MAX]; /* those of tiles */
     size_t n_tiled;
-    const struct feature_col *fields; /* that joins take: their place stands in a row behind its values (fields.h) */
+    const struct feature_col *fields; /* that joins take: their place stands in a row behind its values (fields.h), and behind it, with `valid`, the row's own time */
     size_t n_fields;
     bool keeps_all;    /* a part since ever takes in also what no window can ask for, and one of the last n may be as old as it likes */
     int64_t horizon_ms; /* the largest offset of a cursor by time */
@@ -86,7 +89,7 @@ struct plan {
 };
 
 /* Each finds or makes; -1 when there are too many. */
-int plan_ring(struct plan *p, size_t input, struct expr *where, const char *where_text);
+int plan_ring(struct plan *p, size_t input, struct expr *where, const char *where_text, struct expr *valid, const char *valid_text);
 int plan_value(struct plan *p, int ring, struct expr *e, const char *text, double factor, bool is_text);
 int plan_cursor(struct plan *p, int ring, struct cursor_def c);
 int plan_part(struct plan *p, int ring, struct part_def part);

@@ -92,7 +92,7 @@ static void put_key(struct bytes *out)
         {"each `last` and `gap` window", 2 * sizeof(struct cursor), ""},
         {"each event that a window may still ask for", sizeof(int64_t), ", and 8 for each different expression over it"},
         {"each record that a join may still ask for", sizeof(int64_t) + fields_bytes(&(struct ring_def){0}, NULL, 0),
-         ", 8 for its place, 8 for each field and its texts; from its place on in runs of 128, 256, ... 16,384"},
+         ", 8 for its place, 8 for its time in one with `for`, 8 for each field and its texts; from the fields on in runs of 128, 256, ... 16,384"},
         {"each part of a window with `resolution`", 2 * PART_TILES.bytes, ", and its tiles, twice"},
         {"of a stage with `tumbling`, instead of all that but the first row", tumbling_key_bytes(), ""},
         {"there, each window that may still change", tumbling_window_bytes(), ", and 8 for each different `where` of its values, also none"},
@@ -117,6 +117,9 @@ static void put_windows(struct bytes *out)
         {"`join`, the latest record of another topic", "the last one in (t - `within`, t], or up to t",
          "to the millisecond; one that comes later, for an earlier time, changes no row that is out",
          "a version is passed once; a row copies the fields that it takes"},
+        {"`join` with `for`, of step k", "those for a time in (t + (k - 1) x `every`, t + k x `every`], of their own time up to t: for the latest time the latest",
+         "to the millisecond; one that comes later, for an earlier time, changes no row that is out",
+         "it and a row look through what is kept of the times ahead; a row copies the fields that it takes"},
         {"`tumbling`, `every` e", "in [start, start + e), once for all of them", "to the millisecond; a late one makes a further revision",
          "it is looked for among the key's windows that may still change, from the last on; a closing window costs a row for each key"},
     };

@@ -336,15 +336,12 @@ static void follow(struct past *p, const struct ring_def *def, struct moments m,
     }
 }
 
-bool ring_remove(struct past *p, const struct ring_def *def, struct moments m, int64_t ms)
+void ring_remove_at(struct past *p, const struct ring_def *def, struct moments m, struct spot s)
 {
-    struct spot s = ring_find(p, def, ms);
-    struct event e = {ms, s.pos, 0};
+    struct event e = {row_of(p, s.row)->ms, s.pos, 0};
     bool passed[CURSORS_MAX];
     double v[VALUES_MAX];
 
-    if (s.row == 0)
-        return false;
     copy_values(p, def, s.row, v);
     step_over(p, def, s, passed);
     for (size_t i = 0; i < def->n_parts; i++) {
@@ -359,7 +356,15 @@ bool ring_remove(struct past *p, const struct ring_def *def, struct moments m, i
             anew(p, def, d);
     }
     follow(p, def, m, passed);
-    return true;
+}
+
+bool ring_remove(struct past *p, const struct ring_def *def, struct moments m, int64_t ms)
+{
+    struct spot s = ring_find(p, def, ms);
+
+    if (s.row)
+        ring_remove_at(p, def, m, s);
+    return s.row != 0;
 }
 
 struct spot ring_back(const struct past *p, const struct ring_def *def, int c, int64_t as_of, const struct spot *spots)

@@ -92,6 +92,8 @@ void ring_expect(const uint8_t *value, const struct plan *plan, const struct rin
 void ring_put(struct past *p, const struct ring_def *def, struct moments m, int64_t ms, const double *v);
 /* Takes the row of this time out again, from cursors and parts too, if no floor lies beyond it. False: there is none. */
 bool ring_remove(struct past *p, const struct ring_def *def, struct moments m, int64_t ms);
+/* The same of the row there. */
+void ring_remove_at(struct past *p, const struct ring_def *def, struct moments m, struct spot s);
 
 /* ---- ring_rows.c ---- */
 /* Drops the pages that lie behind all cursors. */

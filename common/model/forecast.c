@@ -141,10 +141,8 @@ bool forecast_needs(const struct forecast *f, const char *col)
 void forecast_times(const struct forecast *f, int64_t t, int64_t *ret_times)
 {
     size_t horizon = (size_t)f->def->horizon;
-    bool walks = f->borders.zone && borders_find(&f->borders, t).start == t;
 
-    for (size_t i = 0; i < horizon; i++)
-        ret_times[i] = t = walks ? borders_find(&f->borders, t).end : t + f->borders.every_ms;
+    borders_steps(&f->borders, t, horizon, ret_times);
     if (f->def->lead_time > 0)
         ret_times[horizon] = ret_times[f->def->lead_time - 1];
 }

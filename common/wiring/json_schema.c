@@ -260,7 +260,7 @@ static void put_defs(struct bytes *out)
     put_aggregate(out);
     bytes_printf(out, "\"join\":{");
     put_keys(out, &keys_join, NULL);
-    bytes_printf(out, "},");
+    bytes_printf(out, ",\"dependentRequired\":{\"for\":[\"every\",\"ahead\"],\"every\":[\"for\"],\"zone\":[\"for\"],\"ahead\":[\"for\"]}},");
     put_tumbling(out);
     put_fits(out);
     bytes_printf(out, "\"target\":{");

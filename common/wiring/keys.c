@@ -122,11 +122,15 @@ static const struct key_def feature_keys[] = {
 };
 
 static const struct key_def join_keys[] = {
-    {"join", "topic, required", "The table: an input that stands before the emitting one in `from`. The event gets the latest record of its key up to its own time."},
+    {"join", "topic, required", "The table: an input that stands before the emitting one in `from`. The event gets the latest record of its key up to its own time, or what is known by then of times ahead."},
     {"fields", "name or list, required", "Fields of that topic, each of one value, together at most 16 KiB of a record: the columns `<name>_<field>`, of their types; null without a record."},
     {"where", "condition", "Over the fields of that topic: other records are not there. Null is not true. Default: all."},
     {"delay", "0s to 3660d", "Only what was there this long before the event. Default: `0s`."},
     {"within", "1ms to 3660d", "A record that is as old as this, or older, is not there; with a delay, as of then. Default: however old."},
+    {"for", "expression", "The time that a record is for, over the fields of that topic. Instead of the latest record's fields the columns are `<name>_<field>_ahead<k>`, a family for each field: what was known at the event's time of each of the steps behind it. A record for no time (null) is not there. Default: the latest record."},
+    {"every", "1s to 366d", "Required with `for`: a step's length. Step k is the time up to k x `every` after the event, as of `target`."},
+    {"zone", "text", "Beside `for`: the time zone whose days the steps are, where the event is at the beginning of one, as of `target`. `every` is whole days then. Default: UTC."},
+    {"ahead", "1 to 256", "Required with `for`: how many steps."},
 };
 
 static const struct key_def tests_keys[] = {

@@ -121,13 +121,6 @@ static void load_label(struct loader *l, struct stage_def *s, const struct stage
 }
 
 /* ---- the model's columns ---- */
-struct candidates {
-    const char **cols;     /* of the preprocess stages upstream, first stage first */
-    const char **families; /* families[i]: the definition that makes cols[i] */
-    enum col_type *types;
-    size_t n;
-};
-
 static void add_stage(struct loader *l, const struct stage_def *s, struct candidates *c)
 {
     const struct feature_col *cols = features_cols(s->compiled);
@@ -150,8 +143,7 @@ static void add_stage(struct loader *l, const struct stage_def *s, struct candid
     *c = all;
 }
 
-/* Walks up from a topic along emitting inputs; false where some stage on the way is at fault. */
-static bool collect(struct loader *l, int topic, struct candidates *c, const char **ret_feature_set)
+bool collect(struct loader *l, int topic, struct candidates *c, const char **ret_feature_set)
 {
     struct pipeline *p = l->p;
     const char *feature_set = NULL;

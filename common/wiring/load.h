@@ -9,10 +9,12 @@
 #ifndef WIRING_LOAD_H
 #define WIRING_LOAD_H
 
+#include "feature/zone.h"
 #include "json/json.h"
 #include "wiring/pipeline.h"
 
 #define SCHEMAS_MAX 256
+#define SECOND_MS ((int64_t)1000)
 #define DAY_MS ((int64_t)86400000)
 #define SPAN_MS_MAX (3660 * DAY_MS)
 
@@ -85,6 +87,8 @@ double read_number(struct loader *l, struct at at, const char *key, double deflt
 bool size_parse(const char *text, size_t *ret_bytes);
 size_t read_size(struct loader *l, struct at at, const char *key, size_t deflt, size_t min, size_t max);
 int64_t read_duration(struct loader *l, struct at at, const char *key, int64_t deflt, int64_t min, int64_t max);
+/* "zone", beside steps that long. False: a fault; *ret_zone is NULL where there is none. */
+bool read_zone(struct loader *l, struct at at, int64_t every_ms, const char **ret_zone);
 /* A string or a list of different strings; false when there is none. */
 bool read_names(struct loader *l, struct at at, const char *key, bool required, const char ***ret_names, size_t *ret_n);
 /* A required object or list that is not empty; NULL after a fault. */
@@ -163,6 +167,15 @@ bool read_tumbling(struct loader *l, struct stage_def *s, struct at at);
 struct made *tumbling_made(struct loader *l, const struct stage_def *s, size_t *ret_n);
 /* rules.c: a condition over the columns; what it is not is a fault at `path`. */
 void check_condition(struct loader *l, const char *path, const char *text, const struct feature_col *cols, size_t n);
+/* learn.c: what the preprocess stages before a topic make, along emitting inputs. */
+struct candidates {
+    const char **cols;     /* first stage first */
+    const char **families; /* families[i]: the name that stands for cols[i] and those beside it */
+    enum col_type *types;
+    size_t n;
+};
+/* False where some stage on the way is at fault. */
+bool collect(struct loader *l, int topic, struct candidates *c, const char **ret_feature_set);
 /* learn.c: a fit's parameters but the key `own` and `rounds`, which is *ret_rounds where it is said. */
 void read_xgboost(struct loader *l, struct at at, const char *own, struct booster_param **ret_params, size_t *ret_n, int *ret_rounds);
 /* target.c: "target" and "outputs" of train. */

@@ -1,4 +1,5 @@
 #include "feature/aggregates.h"
+#include "feature/ahead.h"
 #include "wiring/load.h"
 
 bool read_kind(struct loader *l, struct at at, const struct key_table *kinds, struct feature_def *def)
@@ -78,6 +79,26 @@ static bool read_aggregate(struct loader *l, struct at at, struct feature_def *d
     return good && l->faults->n == before;
 }
 
+/* The steps ahead, beside "for". */
+static void read_ahead(struct loader *l, struct at at, struct feature_def *def)
+{
+    static const char *const keys[] = {"every", "zone", "ahead"};
+    int64_t every_ms;
+
+    def->valid = read_string(l, at, "for", /* required= */ false);
+    for (size_t i = 0; json_object_get(at.obj, "for") == NULL && i < ARRAY_LEN(keys); i++)
+        if (json_object_get(at.obj, keys[i]))
+            fault(l, path_key(l, at.path, keys[i]), "expected it beside \"for\", got it without");
+    if (def->valid == NULL)
+        return;
+    if (json_object_get(at.obj, "ahead") == NULL)
+        fault_got(l, path_key(l, at.path, "ahead"), "a whole number of steps", NULL);
+    def->ahead = (size_t)read_int(l, at, "ahead", 1, 1, AHEAD_MAX);
+    every_ms = read_duration(l, at, "every", -1, SECOND_MS, 366 * DAY_MS);
+    def->every = duration_text(l, every_ms);
+    read_zone(l, at, every_ms, &def->zone);
+}
+
 /* The latest record of another input. What its fields are is features_new's to find. */
 static bool read_join(struct loader *l, const struct stage_def *s, struct at at, struct feature_def *def)
 {
@@ -98,6 +119,7 @@ static bool read_join(struct loader *l, const struct stage_def *s, struct at at,
     def->where = read_string(l, at, "where", /* required= */ false);
     read_duration(l, at, "delay", 0, 0, SPAN_MS_MAX);
     read_duration(l, at, "within", 1, 1, SPAN_MS_MAX);
+    read_ahead(l, at, def);
     if (l->faults->n != n_faults)
         return false;
     def->delay = read_string(l, at, "delay", /* required= */ false);

@@ -277,6 +277,21 @@ int64_t read_duration(struct loader *l, struct at at, const char *key, int64_t d
     return deflt >= 0 ? deflt : min;
 }
 
+bool read_zone(struct loader *l, struct at at, int64_t every_ms, const char **ret_zone)
+{
+    const struct zone *zone;
+    struct error err;
+
+    *ret_zone = read_string(l, at, "zone", /* required= */ false);
+    if (*ret_zone && zone_load(*ret_zone, l->arena, &zone, &err) != OK)
+        fault(l, path_key(l, at.path, "zone"), "expected a time zone, got: %s", err.text);
+    else if (*ret_zone && every_ms % DAY_MS != 0)
+        fault_got(l, path_key(l, at.path, "every"), "whole days beside \"zone\"", json_object_get(at.obj, "every"));
+    else
+        return true;
+    return false;
+}
+
 static const char *size_text(struct loader *l, size_t bytes)
 {
     size_t u = ARRAY_LEN(sizes) - 1;

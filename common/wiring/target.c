@@ -1,13 +1,11 @@
 /* target: what a train stage forecasts, "target" and "outputs", and what the stage of score behind it gives out. */
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 
-#include "feature/zone.h"
 #include "model/forecast.h"
 #include "wire/plan.h"
 #include "wiring/load.h"
-
-#define SECOND_MS ((int64_t)1000)
 
 size_t pipeline_numbers(const struct topic *t, struct feature_col *ret, size_t cap)
 {
@@ -24,26 +22,83 @@ size_t pipeline_numbers(const struct topic *t, struct feature_col *ret, size_t c
 }
 
 /* ---- "target" ---- */
-static void check_number(struct loader *l, struct at at, const char *key, const struct feature_col *cols, size_t n)
+static const char *text_or(const char *text)
 {
-    const char *text = read_string(l, at, key, /* required= */ false);
+    return text ? text : "";
+}
+
+static bool in_name(char c)
+{
+    return isalnum((unsigned char)c) || c == '_' || c == '.';
+}
+
+/* What expressions speak of. */
+struct names {
+    struct feature_col *cols; /* the row's numbers; with room for what is of a step */
+    size_t n;
+    struct candidates families;
+};
+
+static bool is_col(const struct names *names, const char *name)
+{
+    for (size_t i = 0; i < names->n; i++)
+        if (strcmp(names->cols[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* The columns of a family, ", " between them; false: it is none, or a column's name too. */
+static bool put_family(struct bytes *out, const struct names *names, const char *name)
+{
+    size_t before = out->n;
+
+    for (size_t i = 0; !is_col(names, name) && i < names->families.n; i++)
+        if (strcmp(names->families.families[i], name) == 0)
+            bytes_printf(out, "%s%s", out->n > before ? ", " : "", names->families.cols[i]);
+    return out->n > before;
+}
+
+/* The text with each family that is an argument of its own written out, for the model's record, which knows columns only. */
+static const char *spread(struct loader *l, const char *text, const struct names *names)
+{
+    struct bytes out = BYTES_EMPTY;
+    char quote = '\0', last = '\0'; /* that is no space */
+    const char *made;
+
+    for (const char *p = text, *end; *p; p = end) {
+        size_t len = 1, gap;
+
+        while (quote == '\0' && in_name(*p) && in_name(p[len]))
+            len++;
+        end = p + len;
+        gap = strspn(end, " \t\r\n");
+        if (quote || *p == '\'' || *p == '"')
+            quote = quote == *p ? '\0' : quote ? quote : *p;
+        if (quote || !in_name(*p) || (last != '(' && last != ',') || (end[gap] != ')' && end[gap] != ',') || !put_family(&out, names, arena_printf(l->arena, "%.*s", (int)len, p)))
+            bytes_append(&out, p, len);
+        last = isspace((unsigned char)*p) ? last : *p;
+    }
+    made = arena_printf(l->arena, "%.*s", (int)out.n, (const char *)out.data);
+    bytes_done(&out);
+    return made;
+}
+
+/* The expression as the model's record has it. */
+static const char *check_number(struct loader *l, const char *path, const char *text, const struct names *names)
+{
     struct expr *expr = NULL;
     enum col_type type;
     struct error err;
 
-    if (text && expr_new(text, cols, n, &expr, &type, &err) != OK)
-        fault(l, path_key(l, at.path, key), "expected an expression, got: %s", err.text);
-    else if (text && type > COL_DOUBLE)
-        fault(l, path_key(l, at.path, key), "expected a number, got a value of type %s", col_type_name(type));
+    if (text == NULL || text[0] == '\0')
+        return text;
+    text = spread(l, text, names);
+    if (expr_new(text, names->cols, names->n, &expr, &type, &err) != OK)
+        fault(l, path, "expected an expression, got: %s", err.text);
+    else if (type > COL_DOUBLE)
+        fault(l, path, "expected a number, got a value of type %s", col_type_name(type));
     expr_free(expr);
-}
-
-static bool is_col(const struct feature_col *cols, size_t n, const char *name)
-{
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(cols[i].name, name) == 0)
-            return true;
-    return false;
+    return text;
 }
 
 static bool is_ours(const char *name)
@@ -52,15 +107,15 @@ static bool is_ours(const char *name)
 }
 
 /* What is evaluated at the target's time. */
-static void load_known(struct loader *l, struct forecast_def *d, struct at at, struct feature_col *cols, size_t n)
+static void load_known(struct loader *l, struct forecast_def *d, struct at at, struct names *names)
 {
     const json_t *known = json_object_get(at.obj, "known");
     const char *path = path_key(l, at.path, "known"), *name;
     json_t *value;
 
-    cols[n++] = (struct feature_col){FORECAST_STEP, COL_INT, false, -1};
-    cols[n++] = (struct feature_col){FORECAST_TIME, COL_INT, true, -1};
-    check_number(l, at, "offset", cols, n);
+    names->cols[names->n++] = (struct feature_col){FORECAST_STEP, COL_INT, false, -1};
+    names->cols[names->n++] = (struct feature_col){FORECAST_TIME, COL_INT, true, -1};
+    d->offset = check_number(l, path_key(l, at.path, "offset"), d->offset, names);
     if (known == NULL)
         return;
     if (!json_is_object(known) || json_object_size(known) == 0) {
@@ -69,56 +124,38 @@ static void load_known(struct loader *l, struct forecast_def *d, struct at at, s
     }
     d->known = arena_alloc(l->arena, json_object_size(known) * sizeof(*d->known));
     json_object_foreach((json_t *)known, name, value) {
-        struct at here = {known, path};
+        const char *here = path_key(l, path, name), *text = read_string(l, (struct at){known, path}, name, /* required= */ true);
 
-        if (!identifier_ok(name) || is_ours(name) || is_col(cols, n, name))
-            fault(l, path_key(l, path, name), "expected a name of letters, digits and _, other than the row's fields, '%s', '%s', '%s'",
+        if (!identifier_ok(name) || is_ours(name) || is_col(names, name))
+            fault(l, here, "expected a name of letters, digits and _, other than the row's fields, '%s', '%s', '%s'",
                   FORECAST_STEP, FORECAST_STEPS, FORECAST_TIME);
-        check_number(l, here, name, cols, n);
-        d->known[d->n_known++] = (struct forecast_known){arena_strdup(l->arena, name),
-                                                         json_is_string(value) ? arena_strdup(l->arena, json_string_value(value)) : ""};
+        d->known[d->n_known++] = (struct forecast_known){arena_strdup(l->arena, name), text_or(check_number(l, here, text, names))};
     }
 }
 
 static void check_fields(struct loader *l, struct stage_def *s, struct at at)
 {
     const struct topic *t = &l->p->topics[s->from[0]];
-    struct feature_col *cols = arena_alloc(l->arena, (t->schema->n + 2) * sizeof(*cols));
-    size_t n = pipeline_numbers(t, cols, t->schema->n);
-    const char **names = arena_alloc(l->arena, (n + 1) * sizeof(*names));
+    struct names names = {.cols = arena_alloc(l->arena, (t->schema->n + 2) * sizeof(*names.cols))};
+    const char *set;
 
-    for (size_t i = 0; i < n; i++) {
-        names[i] = cols[i].name;
-        if (is_ours(names[i]))
-            fault(l, at.path, "expected an input without a field '%s', for the model has a column of that name", names[i]);
-    }
-    if (s->target->value && !is_col(cols, n, s->target->value))
+    names.n = pipeline_numbers(t, names.cols, t->schema->n);
+    (void)collect(l, s->from[0], &names.families, &set);
+    for (size_t i = 0; i < names.n; i++)
+        if (is_ours(names.cols[i].name))
+            fault(l, at.path, "expected an input without a field '%s', for the model has a column of that name", names.cols[i].name);
+    if (s->target->value && !is_col(&names, s->target->value))
         fault(l, path_key(l, at.path, "value"), "expected a field of '%s' that is a number, got '%.48s'%s", t->name, s->target->value,
-              hint(l, s->target->value, names, n));
-    check_number(l, at, "scale", cols, n);
-    check_number(l, at, "weight", cols, n);
+              hint(l, s->target->value, col_names(l, names.cols, names.n), names.n));
+    s->target->scale = check_number(l, path_key(l, at.path, "scale"), s->target->scale, &names);
+    s->weight = check_number(l, path_key(l, at.path, "weight"), s->weight, &names);
+    s->where = s->where ? spread(l, s->where, &names) : NULL;
     if (s->where)
-        check_condition(l, path_key(l, at.path, "where"), s->where, cols, n);
-    load_known(l, s->target, at, cols, n);
+        check_condition(l, path_key(l, at.path, "where"), s->where, names.cols, names.n);
+    load_known(l, s->target, at, &names);
     if (t->keyed_by == NULL && !l->topics[s->from[0]].doubtful)
         fault(l, path_key(l, l->stages[s - l->p->stages].path, "from"),
               "expected a topic whose key is a field of it, for rows of one key are a series, got '%s'", t->name);
-}
-
-static void check_zone(struct loader *l, const struct forecast_def *d, struct at at)
-{
-    const struct zone *zone;
-    struct error err;
-
-    if (d->zone[0] && zone_load(d->zone, l->arena, &zone, &err) != OK)
-        fault(l, path_key(l, at.path, "zone"), "expected a time zone, got: %s", err.text);
-    else if (d->zone[0] && d->every_ms % DAY_MS != 0)
-        fault_got(l, path_key(l, at.path, "every"), "whole days beside \"zone\"", json_object_get(at.obj, "every"));
-}
-
-static const char *text_or(const char *text)
-{
-    return text ? text : "";
 }
 
 void load_target(struct loader *l, struct stage_def *s, const struct stage_more *more)
@@ -137,7 +174,8 @@ void load_target(struct loader *l, struct stage_def *s, const struct stage_more 
         fault_got(l, path_key(l, at.path, "horizon"), "a whole number of steps", NULL);
     d->horizon = (int32_t)read_int(l, at, "horizon", 1, 1, FORECAST_STEPS_MAX);
     d->every_ms = read_duration(l, at, "every", -1, SECOND_MS, 366 * DAY_MS);
-    d->zone = text_or(read_string(l, at, "zone", /* required= */ false));
+    read_zone(l, at, d->every_ms, &d->zone);
+    d->zone = text_or(d->zone);
     d->lead_time = (int32_t)read_int(l, at, "lead_time", 0, 1, FORECAST_STEPS_MAX);
     d->scale = text_or(read_string(l, at, "scale", /* required= */ false));
     d->min = read_number(l, at, "min", NAN);
@@ -146,7 +184,6 @@ void load_target(struct loader *l, struct stage_def *s, const struct stage_more 
     d->offset = text_or(read_string(l, at, "offset", /* required= */ false));
     if (d->lead_time > d->horizon && json_integer_value(json_object_get(at.obj, "horizon")) == d->horizon)
         fault(l, path_key(l, at.path, "lead_time"), "expected at most the horizon, %d, got %d", d->horizon, d->lead_time);
-    check_zone(l, d, at);
     if (!more->broken && s->n_from)
         check_fields(l, s, at);
 }

@@ -2,9 +2,6 @@
 
 #include <stdlib.h>
 
-#define SECOND_MS ((int64_t)1000)
-#define DAY_MS ((int64_t)86400000)
-
 static bool is_taken(const char *name, const char *key)
 {
     static const char *const own[] = {TUMBLING_START, TUMBLING_TIME, TUMBLING_REVISION, "lineage"};
@@ -72,22 +69,6 @@ static bool read_allowed(struct loader *l, const struct topic *in, struct tumbli
     return false;
 }
 
-static bool read_zone(struct loader *l, struct tumbling_def *def, struct at at)
-{
-    const char *path = path_key(l, at.path, "zone");
-    const struct zone *zone;
-    struct error err;
-
-    def->zone = read_string(l, at, "zone", /* required= */ false);
-    if (def->zone && zone_load(def->zone, l->arena, &zone, &err) != OK)
-        fault(l, path, "expected a time zone, got: %s", err.text);
-    else if (def->zone && def->every_ms % DAY_MS != 0)
-        fault_got(l, path_key(l, at.path, "every"), "whole days beside \"zone\"", json_object_get(at.obj, "every"));
-    else
-        return true;
-    return false;
-}
-
 /* NULL: the key is none of the input's fields. */
 static const struct schema_field *key_field(const struct loader *l, const struct stage_def *s)
 {
@@ -121,7 +102,7 @@ bool read_tumbling(struct loader *l, struct stage_def *s, struct at at)
     s->tumbling = def;
     def->every_ms = read_duration(l, inside, "every", -1, SECOND_MS, 366 * DAY_MS);
     def->fill_for_ms = read_duration(l, inside, "fill.for", INT64_MAX, 0, INT64_MAX);
-    good = read_zone(l, def, inside);
+    good = read_zone(l, inside, def->every_ms, &def->zone);
     good = read_allowed(l, &l->p->topics[s->from[0]], def, inside) && good;
     good = read_values(l, s, inside) && good;
     if (key_field(l, s))

@@ -9,10 +9,10 @@ BEGIN = int(datetime.datetime(2024, 3, 1, tzinfo=datetime.timezone.utc).timestam
 SALE = {"type": "record", "name": "Sale", "fields": [
     {"name": "item", "type": "string"}, {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-millis"}},
     {"name": "quantity", "type": "long"}]}
-# What is planned, issued each day: whether the shop has an offer for the item on each of the days ahead.
+# What is planned for a day, and when that was said: whether the shop has an offer for the item.
 PLAN = {"type": "record", "name": "Plan", "fields": [
-    {"name": "item", "type": "string"}, {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-millis"}},
-    *({"name": f"offer_{h}", "type": "boolean"} for h in range(1, HORIZON + 1))]}
+    {"name": "item", "type": "string"}, *({"name": n, "type": {"type": "long", "logicalType": "timestamp-millis"}} for n in ("ts", "day")),
+    {"name": "offer", "type": "boolean"}]}
 OUTPUTS = {"mean": {"objective": "reg:squarederror"},
            "p10": {"objective": "reg:quantileerror", "quantile_alpha": 0.1},
            "p50": {"objective": "reg:absoluteerror"},
@@ -37,14 +37,13 @@ PIPELINE = {
 
 def with_plans(pipeline):
     """The same with the plans joined to each day, and the target's day's offer known."""
-    offers = [f"plan_offer_{h}" for h in range(1, HORIZON + 1)]
     p = copy.deepcopy(pipeline)
     p["topics"]["plans"] = {"schema": "Plan", "key": "item", "time": "ts", "partitions": 2}
     p["stages"]["intake"]["to"] = ["sales", "plans"]
     p["stages"]["lags"].update({"from": ["plans", "days"], "emit_on": "days"})
-    p["stages"]["lags"]["features"]["plan"] = {"join": "plans", "fields": [f"offer_{h}" for h in range(1, HORIZON + 1)], "within": "1d"}
+    p["stages"]["lags"]["features"]["plan"] = {"join": "plans", "fields": ["offer"], "for": "day + 1", "every": "1d", "ahead": HORIZON}
     p["stages"]["learn"]["features"] = ["dow", "sold", "sold_mean", "sold_before"]
-    p["stages"]["learn"]["target"]["known"]["offer"] = f"pick(step - 1, {', '.join(offers)})"
+    p["stages"]["learn"]["target"]["known"]["offer"] = "pick(step - 1, plan_offer)"
     return p
 
 
@@ -53,9 +52,12 @@ def has_offer(item, day):
 
 
 def with_offers(sold):
-    """The sales as they are where an offer doubles and more what is sold, and the plans: [(item, ms, [offer of the h-th day from then])]."""
-    more = [(i, t, q * 5 // 2 if has_offer(i, (t - BEGIN) // DAY) else q) for i, t, q in sold if i != NEW]
-    return more, [(f"i{i}", BEGIN + d * DAY, [has_offer(f"i{i}", d + h) for h in range(HORIZON)]) for d in range(DAYS) for i in range(ITEMS)]
+    """The sales as they are where an offer doubles and more what is sold, and the plans: [(item, ms, day, offer)]. A day's is said wrongly at first,
+    rightly at least as long before it as it is forecast, and wrongly again when it has begun."""
+    more, r = [(i, t, q * 5 // 2 if has_offer(i, (t - BEGIN) // DAY) else q) for i, t, q in sold if i != NEW], random.Random(2)
+    plans = [(f"i{i}", BEGIN + d * DAY + after, BEGIN + d * DAY, has_offer(f"i{i}", d) == right) for d in range(DAYS + HORIZON) for i in range(ITEMS)
+             for after, right in ((-(HORIZON + 9) * DAY, False), (-r.randrange(HORIZON * DAY, (HORIZON + 7) * DAY), True), (DAY // 24, False))]
+    return more, sorted(plans, key=lambda p: p[1])
 
 
 NEW = "new"  # an item that is first sold a few days before the end

@@ -302,6 +302,20 @@ static void the_nearest_name_is_the_one_with_the_fewest_slips(void **state)
     assert_null(nearest_name("payments", (const char *const[]){"x", "labels"}, 2));
 }
 
+/* The model's record has no families: they are written out where they are an argument of their own. */
+static void families_in_a_target_are_written_out(void **state)
+{
+    struct pipeline *p = load("test/data/valid/pipeline/forecasts.json");
+    const struct forecast_def *d = pipeline_stage(p, "learn")->target;
+
+    (void)state;
+    assert_string_equal(d->scale, "max(1, n_1d, n_7d)");
+    assert_string_equal(d->known[0].expr, "weekday(target_time - 1)");
+    assert_string_equal(d->known[1].expr, "pick(step - 1, finding_id_ahead1, finding_id_ahead2) + min(finding_meter_ahead1, finding_meter_ahead2 , 7)");
+    assert_string_equal(d->known[2].expr, "if(site_n_1d > 2, pick( step-1 ,n_1d, n_7d), coalesce(kwh, pick(0, kwh, night)))");
+    pipeline_free(p);
+}
+
 /* ---- the reference ---- */
 /* Each block between empty lines stands in the page as it is, with nothing more in it. */
 static void holds_every_table(const char *path, void (*reference)(struct bytes *))
@@ -361,6 +375,7 @@ int main(void)
         cmocka_unit_test(outputs_inherit_partitions_time_lateness_and_marks),
         cmocka_unit_test(a_derived_schema_is_the_input_the_features_and_lineage),
         cmocka_unit_test(a_model_takes_its_families_in_the_order_asked_for),
+        cmocka_unit_test(families_in_a_target_are_written_out),
         cmocka_unit_test(a_definition_upstream_changes_every_feature_set_behind_it),
         cmocka_unit_test(the_fraud_pipeline_and_the_shared_schemas_are_whole),
         cmocka_unit_test(the_nearest_name_is_the_one_with_the_fewest_slips),
