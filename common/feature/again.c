@@ -33,6 +33,9 @@ enum status features_keep_rows(struct features *f, struct error *err)
     }
     if (input->replaces_ms == 0 || !rests_on_past(f))
         return OK;
+    if (f->n_items)
+        return err_set(err, ERR_FATAL, "a list, and features of the rows before, of rows that take each other's place: take '%s' apart in a stage of its own",
+                       f->items[0].list);
     f->kept = plan_ring(&f->plan, KEPT, NULL, NULL, NULL, NULL);
     if (f->kept < 0)
         return err_set(err, ERR_FATAL, "more than %d different inputs and conditions in one stage", RINGS_MAX - 1);

@@ -37,6 +37,8 @@ struct feature_input {
     int64_t replaces_ms; /* a row takes the place of the one of its key and time, which may be this far behind; 0: each is a row of its own */
 };
 
+struct schema;
+
 struct feature_def {
     const char *name;
     const char *expr;      /* an expression, or NULL */
@@ -49,6 +51,9 @@ struct feature_def {
                               the steps 1 to `ahead` behind the event, each `every` long, a day of `zone` (NULL: UTC); NULL: the latest event's */
     const char *every, *zone;
     size_t ahead;
+    const char *list;      /* or a field of the emitting input that is a list of records, or NULL: `fields` of its first n_items, as columns <name>_<field>_<k> */
+    const struct schema *item;
+    size_t n_items;
     const char *of;        /* an input's name (count, rate, since), or an expression over the columns of one input */
     const char *const *over; /* windows as written: "1d"; "last10": events; "gap30m": a session; "ever" */
     size_t n_over;

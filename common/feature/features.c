@@ -204,6 +204,8 @@ void features_set_fingerprint(struct features *f, const char *head, const struct
             bytes_printf(&text, " fill %.17g", d->fill);
         if (d->join)
             bytes_printf(&text, " join %s within %s fields", d->join, d->within ? d->within : "ever");
+        if (d->list)
+            bytes_printf(&text, " list %s items %zu fields", d->list, d->n_items);
         if (d->valid)
             bytes_printf(&text, " for %s every %s zone %s ahead %zu", d->valid, d->every, d->zone ? d->zone : "UTC", d->ahead);
         for (size_t k = 0; k < d->n_fields; k++)
@@ -331,6 +333,7 @@ enum status features_new(const struct feature_input *inputs, size_t n_inputs, si
         if (st == OK)
             st = defs[i].expr   ? add_exprs(f, &defs[i], err)
                  : defs[i].join ? features_add_join(f, &defs[i], err)
+                 : defs[i].list ? features_add_list(f, &defs[i], err)
                                 : features_add_aggregate(f, &defs[i], err);
         if (st == OK)
             st = check_names(f, before, err);
@@ -358,6 +361,8 @@ void features_free(struct features *f)
         for (size_t v = 0; v < f->plan.rings[i].n_values; v++)
             expr_free(f->plan.rings[i].values[v].expr);
     }
+    for (size_t i = 0; i < f->n_items; i++)
+        decode_plan_free(f->items[i].plan);
     free(f->made);
     free(f->cols);
     arena_done(&f->arena);
@@ -378,6 +383,9 @@ bool features_needs(const struct features *f, size_t input, const char *col)
 {
     for (size_t i = 0; i < f->n_made; i++)
         if (input == f->emit && f->made[i].expr && expr_needs(f->made[i].expr, col))
+            return true;
+    for (size_t i = 0; input == f->emit && i < f->n_items; i++)
+        if (strcmp(f->items[i].list, col) == 0)
             return true;
     for (size_t i = 0; i < f->plan.n_rings; i++) {
         const struct ring_def *r = &f->plan.rings[i];

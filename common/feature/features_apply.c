@@ -317,7 +317,7 @@ static void begin_cols(struct run *run, struct batch *in)
         struct col kept = {.name = f->made[i].is_input ? arena_printf(in->arena, " %zu", i) : f->made[i].col.name,
                            .type = f->made[i].col.type};
 
-        if (f->made[i].aggregate || f->made[i].is_join || f->made[i].is_ahead)
+        if (f->made[i].aggregate || f->made[i].is_join || f->made[i].is_filled)
             batch_add_col(in, kept.name, kept.type);
         else
             batch_share_col(in, &kept); /* put_expressions puts it in */
@@ -397,6 +397,8 @@ enum status features_apply(const struct features *f, struct state *s, size_t inp
     if (begin_values(&run, in, err) != OK)
         return err->status;
     begin_cols(&run, in);
+    for (size_t i = 0; run.emits && i < f->n_items; i++)
+        items_put(&f->items[i], in, bad, &run.out[f->items[i].made]);
     lateness_ms = lateness_ms > f->replaces_ms ? lateness_ms : f->replaces_ms;
     for (size_t r = 0; r < in->n_rows && (makes || (run.emits && f->plan.n_rings)); r++) {
         struct entry *e;

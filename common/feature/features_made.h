@@ -5,6 +5,7 @@
 #include "feature/aggregates.h"
 #include "feature/ahead.h"
 #include "feature/expr.h"
+#include "feature/items.h"
 
 #define SCALE_DEFAULT 6
 
@@ -22,7 +23,7 @@ struct made {
     int value;
     bool others; /* without the event itself */
     double parameter;
-    bool is_ahead; /* or one of struct ahead */
+    bool is_filled; /* or what a struct ahead or items puts there */
     bool is_join; /* or field `value` of the window's last event; */
     int64_t within_ms; /* as old as this it is not there; 0: however old */
 };
@@ -41,6 +42,8 @@ struct features {
     size_t n_counts[2];
     struct ahead *aheads;
     size_t n_aheads;
+    struct items *items;
+    size_t n_items;
     const char *zone_data; /* the version, where one of them names a zone */
     int64_t replaces_ms;  /* of the input whose is the longest; 0: no row takes another one's place */
     int kept;             /* the ring of the emitting input's rows that may come again; -1: none */
@@ -69,8 +72,19 @@ bool features_value(const struct value *value, const struct col *c, size_t r, do
 enum status features_judge(const struct features *f, size_t input, const struct batch *in, const char **bad, struct error *err);
 /* again.c, once all is made. */
 enum status features_keep_rows(struct features *f, struct error *err);
-/* features_windows.c: a definition that is an aggregate, one column for each of its windows. */
+/* features_windows.c: "7d"; false: it is none. */
+bool features_duration(const char *text, int64_t *ret_ms);
+/* The input of that name; what: who needs it. */
+enum status features_find_topic(struct features *f, const struct feature_def *d, const char *what, const char *name, size_t *ret_input,
+                                struct error *err);
+/* Of the definition's condition, and its time. */
+enum status features_find_ring(struct features *f, const struct feature_def *d, size_t input, int *ret_ring, struct error *err);
+/* The window of the last event; false: there is no room. */
+bool features_last_event(struct plan *p, int ring, int64_t delay_ms, struct window *ret);
+/* A definition that is an aggregate, one column for each of its windows. */
 enum status features_add_aggregate(struct features *f, const struct feature_def *d, struct error *err);
+/* features_columns.c: one column for each field and item of a list. */
+enum status features_add_list(struct features *f, const struct feature_def *d, struct error *err);
 /* The same of a join, one column for each of its fields. */
 enum status features_add_join(struct features *f, const struct feature_def *d, struct error *err);
 

@@ -1,4 +1,4 @@
-/* common/feature/features_windows.c: aggregates over windows, and joins, become rings, cursors and parts (docs/adr/0007). */
+/* common/feature/features_windows.c: aggregates over windows become rings, cursors and parts (docs/adr/0007). */
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #define LAST_MAX 1000000
 #define TILES_MAX 10000 /* of one window */
 
-static bool parse_duration(const char *text, int64_t *ret_ms)
+bool features_duration(const char *text, int64_t *ret_ms)
 {
     static const struct {
         const char *unit;
@@ -53,7 +53,7 @@ bool features_span(const char *text, enum window_kind *ret_kind, int64_t *ret_ms
         return *end == '\0' && n > 0 && n <= LAST_MAX;
     }
     *ret_kind = strncmp(text, "gap", 3) == 0 ? WINDOW_GAP : WINDOW_TIME;
-    return parse_duration(text + (*ret_kind == WINDOW_GAP ? 3 : 0), ret_ms) && *ret_ms > 0;
+    return features_duration(text + (*ret_kind == WINDOW_GAP ? 3 : 0), ret_ms) && *ret_ms > 0;
 }
 
 static enum status span_of(const struct feature_def *d, const struct aggregate *a, const char *text, struct span *ret,
@@ -85,7 +85,7 @@ bool features_tiled(const struct aggregate *a)
 
 static enum status tiles_of(const struct feature_def *d, const struct aggregate *a, const char *over, struct span *s, struct error *err)
 {
-    if (!parse_duration(d->resolution, &s->tile_ms) || s->tile_ms == 0)
+    if (!features_duration(d->resolution, &s->tile_ms) || s->tile_ms == 0)
         return err_set(err, ERR_FATAL, "feature '%s': resolution '%s' is no duration; examples: 1h, 5m, 1d", d->name, d->resolution);
     if (!features_tiled(a))
         return err_set(err, ERR_FATAL, "feature '%s': %s cannot be made of tiles: leave \"resolution\" out; count, sum, mean, variance, "
@@ -125,7 +125,7 @@ static enum status find_value(struct features *f, const struct feature_def *d, c
     return err_wrap(err, "feature '%s'", d->name);
 }
 
-static enum status find_topic(struct features *f, const struct feature_def *d, const char *what, const char *name, size_t *ret_input,
+enum status features_find_topic(struct features *f, const struct feature_def *d, const char *what, const char *name, size_t *ret_input,
                               struct error *err)
 {
     for (size_t i = 0; i < f->n_inputs; i++)
@@ -168,7 +168,7 @@ static const char *copied(struct features *f, const char *text)
     return text ? arena_strdup(&f->arena, text) : NULL;
 }
 
-static enum status find_ring(struct features *f, const struct feature_def *d, size_t input, int *ret_ring, struct error *err)
+enum status features_find_ring(struct features *f, const struct feature_def *d, size_t input, int *ret_ring, struct error *err)
 {
     struct expr *where = NULL, *valid = NULL;
 
@@ -210,6 +210,11 @@ static bool make_window(struct plan *p, int ring, const struct span *s, int64_t 
         return ret->head >= 0;
     ret->tail = s->kind == WINDOW_TIME ? by_time(p, ring, delay_ms + s->ms, /* floor= */ false) : behind(p, ring, ret->head, s, delay_ms);
     return ret->head >= 0 && ret->tail >= 0;
+}
+
+bool features_last_event(struct plan *p, int ring, int64_t delay_ms, struct window *ret)
+{
+    return make_window(p, ring, &(struct span){WINDOW_LAST, 0, 1, 0}, delay_ms, ret);
 }
 
 static bool make_parts(struct plan *p, const struct aggregate *a, const struct window *w, int64_t tile_ms, int64_t delay_ms, int value,
@@ -307,9 +312,9 @@ enum status features_find_aggregate(struct features *f, const struct feature_def
     if (a == NULL)
         return unknown(d, err);
     *ret = (struct found_aggregate){.aggregate = a, .ring = -1, .value = -1};
-    if ((a->takes == TAKES_TOPIC ? find_topic(f, d, d->aggregate, d->of, &input, err) : find_value(f, d, a, &input, &e, &is_text, err)) != OK)
+    if ((a->takes == TAKES_TOPIC ? features_find_topic(f, d, d->aggregate, d->of, &input, err) : find_value(f, d, a, &input, &e, &is_text, err)) != OK)
         return err->status;
-    if (check_replaced(f, d, input, e, err) != OK || find_ring(f, d, input, &ret->ring, err) != OK || check_parameter(d, a, &ret->parameter, err) != OK) {
+    if (check_replaced(f, d, input, e, err) != OK || features_find_ring(f, d, input, &ret->ring, err) != OK || check_parameter(d, a, &ret->parameter, err) != OK) {
         expr_free(e);
         return err->status;
     }
@@ -331,7 +336,7 @@ enum status features_add_aggregate(struct features *f, const struct feature_def 
 
     if (features_find_aggregate(f, d, &found, err) != OK)
         return err->status;
-    if (d->delay && !parse_duration(d->delay, &delay_ms))
+    if (d->delay && !features_duration(d->delay, &delay_ms))
         return err_set(err, ERR_FATAL, "feature '%s': delay '%s' is no duration; examples: 7d, 12h, 30s", d->name, d->delay);
     if (d->n_over == 0 && !found.aggregate->only_latest)
         return err_set(err, ERR_FATAL, "feature '%s': %s needs \"over\": a list of windows such as [\"1d\", \"7d\"]", d->name,
@@ -340,130 +345,4 @@ enum status features_add_aggregate(struct features *f, const struct feature_def 
         if (add_window(f, d, found.aggregate, d->n_over ? d->over[i] : NULL, found.ring, found.value, found.parameter, delay_ms, err) != OK)
             return err->status;
     return OK;
-}
-
-/* Of equal times the input before comes first: so the table stands before what it is joined to, whose record then finds it. */
-static enum status find_table(struct features *f, const struct feature_def *d, size_t *ret_input, struct error *err)
-{
-    if (find_topic(f, d, "join", d->join, ret_input, err) != OK)
-        return err->status;
-    if (*ret_input == f->emit)
-        return err_set(err, ERR_FATAL, "feature '%s': join needs another topic than '%s', which comes out; previous is of its own past", d->name,
-                       d->join);
-    if (*ret_input > f->emit)
-        return err_set(err, ERR_FATAL, "feature '%s': join needs '%s' before '%s' in \"from\": of equal times the first comes first", d->name,
-                       d->join, f->inputs[f->emit].name);
-    return OK;
-}
-
-static enum status find_field(struct features *f, const struct feature_def *d, const struct feature_input *from, int ring, const char *name,
-                              const struct feature_col **ret_col, int *ret_field, struct error *err)
-{
-    const char *near = expr_nearest(name, from->cols, from->n_cols);
-
-    *ret_col = NULL;
-    for (size_t i = 0; i < from->n_cols && *ret_col == NULL; i++)
-        if (strcmp(from->cols[i].name, name) == 0)
-            *ret_col = &from->cols[i];
-    if (*ret_col == NULL)
-        return err_set(err, ERR_FATAL, "feature '%s': '%s' has no field '%s' of one value%s%s%s", d->name, from->name, name,
-                       near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
-    *ret_field = plan_field(&f->plan, ring, *ret_col, &f->arena);
-    if (*ret_field < 0)
-        return err_set(err, ERR_FATAL, "feature '%s': more than %d different fields of one topic", d->name, FIELDS_MAX);
-    return OK;
-}
-
-/* A column that holds what a field does. */
-static struct made *add_copy(struct features *f, const char *name, const char *over, const struct feature_col *col)
-{
-    struct made *m = features_add_made(f, name, over, col->type);
-
-    m->col.is_time = col->is_time;
-    m->col.scale = col->scale;
-    m->parts[0] = m->parts[1] = -1;
-    f->cols[f->n_made - 1] = m->col;
-    return m;
-}
-
-/* The latest record's fields. */
-static enum status add_latest(struct features *f, const struct feature_def *d, const struct feature_input *from, int ring, int64_t delay_ms,
-                              int64_t within_ms, struct error *err)
-{
-    const struct span latest = {WINDOW_LAST, 0, 1, 0};
-    struct window window;
-
-    if (!make_window(&f->plan, ring, &latest, delay_ms, &window))
-        return err_set(err, ERR_FATAL, "feature '%s': more than %d different ends of windows over one input and condition", d->name,
-                       CURSORS_MAX - 1);
-    for (size_t i = 0; i < d->n_fields; i++) {
-        const struct feature_col *col;
-        struct made *m;
-        int field;
-
-        if (find_field(f, d, from, ring, d->fields[i], &col, &field, err) != OK)
-            return err->status;
-        m = add_copy(f, d->name, d->fields[i], col);
-        m->over = NULL; /* no window: its name alone stands for no family */
-        m->is_join = true;
-        m->window = window;
-        m->within_ms = within_ms;
-        m->value = field;
-    }
-    return OK;
-}
-
-static enum status read_steps(struct features *f, const struct feature_def *d, struct ahead *a, struct error *err)
-{
-    if (!parse_duration(d->every, &a->borders.every_ms) || a->borders.every_ms == 0)
-        return err_set(err, ERR_FATAL, "feature '%s': every '%s' is no duration; examples: 1d, 1h, 15m", d->name, d->every);
-    if (d->ahead < 1 || d->ahead > AHEAD_MAX)
-        return err_set(err, ERR_FATAL, "feature '%s': ahead is from 1 to %d, got %zu", d->name, AHEAD_MAX, d->ahead);
-    if (d->zone && (zone_load(d->zone, &f->arena, &a->borders.zone, err) != OK || zone_version(&f->arena, &f->zone_data, err) != OK))
-        return err_wrap(err, "feature '%s'", d->name);
-    return OK;
-}
-
-/* The fields of what is known of each step ahead: each a family. */
-static enum status add_ahead(struct features *f, const struct feature_def *d, const struct feature_input *from, int ring, int64_t delay_ms,
-                             int64_t within_ms, struct error *err)
-{
-    struct ahead *all = arena_zalloc(&f->arena, (f->n_aheads + 1) * sizeof(*all)), *a = all + f->n_aheads;
-    int *fields = arena_alloc(&f->arena, d->n_fields * sizeof(*fields));
-    struct ring_def *r = &f->plan.rings[ring];
-
-    if (f->n_aheads)
-        memcpy(all, f->aheads, f->n_aheads * sizeof(*all));
-    *a = (struct ahead){.ring = r, .made = f->n_made, .fields = fields, .n_fields = d->n_fields, .n_steps = d->ahead,
-                        .delay_ms = delay_ms, .within_ms = within_ms};
-    if (read_steps(f, d, a, err) != OK)
-        return err->status;
-    for (size_t i = 0; i < d->n_fields; i++) {
-        const char *family = arena_printf(&f->arena, "%s_%s", d->name, d->fields[i]);
-        const struct feature_col *col;
-
-        if (find_field(f, d, from, ring, d->fields[i], &col, &fields[i], err) != OK)
-            return err->status;
-        for (size_t k = 1; k <= d->ahead; k++)
-            add_copy(f, family, arena_printf(&f->arena, "ahead%zu", k), col)->is_ahead = true;
-    }
-    r->keep_ms = delay_ms > r->keep_ms ? delay_ms : r->keep_ms;
-    f->aheads = all;
-    f->n_aheads++;
-    return OK;
-}
-
-enum status features_add_join(struct features *f, const struct feature_def *d, struct error *err)
-{
-    int64_t delay_ms = 0, within_ms = 0;
-    size_t input = 0;
-    int ring = -1;
-
-    if (find_table(f, d, &input, err) != OK || find_ring(f, d, input, &ring, err) != OK)
-        return err->status;
-    if (d->delay && !parse_duration(d->delay, &delay_ms))
-        return err_set(err, ERR_FATAL, "feature '%s': delay '%s' is no duration; examples: 7d, 12h, 30s", d->name, d->delay);
-    if (d->within && (!parse_duration(d->within, &within_ms) || within_ms == 0))
-        return err_set(err, ERR_FATAL, "feature '%s': within '%s' is no duration; examples: 30d, 12h, 30s", d->name, d->within);
-    return (d->valid ? add_ahead : add_latest)(f, d, &f->inputs[input], ring, delay_ms, within_ms, err);
 }

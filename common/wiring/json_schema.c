@@ -48,8 +48,9 @@ static const struct {
     {&keys_topic, "retention", "\"type\":\"string\",\"pattern\":\"^((0|[1-9][0-9]{0,11})(ms|s|m|h|d)|ever)$\""},
     {&keys_workers[1], "features",
      OBJECT(IDENTIFIER NOT("lineage"),
-            "\"if\":{\"type\":\"object\"},\"then\":{\"if\":{\"anyOf\":[{\"required\":[\"join\"]},{\"required\":[\"fields\"]}]},"
-            "\"then\":{" DEFINED("join") "},\"else\":{" DEFINED("aggregate") "}},\"else\":{" TEXT "}")},
+            "\"if\":{\"type\":\"object\"},\"then\":{\"if\":{\"required\":[\"list\"]},\"then\":{" DEFINED("list") "},"
+            "\"else\":{\"if\":{\"anyOf\":[{\"required\":[\"join\"]},{\"required\":[\"fields\"]}]},"
+            "\"then\":{" DEFINED("join") "},\"else\":{" DEFINED("aggregate") "}}},\"else\":{" TEXT "}")},
     {&keys_workers[1], "tumbling", DEFINED("tumbling")},
     {&keys_tumbling, "values", OBJECT(IDENTIFIER NOT("lineage"), DEFINED("value"))},
     {&keys_workers[2], "from", NAMES(",\"maxItems\":1")},
@@ -258,7 +259,9 @@ static void put_defs(struct bytes *out)
     bytes_printf(out, "},");
     put_stages(out);
     put_aggregate(out);
-    bytes_printf(out, "\"join\":{");
+    bytes_printf(out, "\"list\":{");
+    put_keys(out, &keys_list, NULL);
+    bytes_printf(out, "},\"join\":{");
     put_keys(out, &keys_join, NULL);
     bytes_printf(out, ",\"dependentRequired\":{\"for\":[\"every\",\"ahead\"],\"every\":[\"for\"],\"zone\":[\"for\"],\"ahead\":[\"for\"]}},");
     put_tumbling(out);

@@ -38,7 +38,7 @@ static const struct key_def preprocess_keys[] = {
     {"emit_on", "topic", "The input whose records come out with features; the others feed state, or are joined. Required with several inputs."},
     {"to", "topic or list, required", "Its outputs."},
     {"drift", "1m to 366d", "How far ahead of the stage's slowest task, in event time, another may run; it pauses there. Bounds what readers hold back. Default: `1d`."},
-    {"features", "object", "Features by name: a text is an expression, an object an aggregate or a join (below). Required without `tumbling`."},
+    {"features", "object", "Features by name: a text is an expression, an object an aggregate, a join or a list (below). Required without `tumbling`."},
     {"tumbling", "object", "Instead of `features`: one row for each key and window comes out when the window closes, also of an empty one (below). Such a stage has one input."},
 };
 static const struct key_def tumbling_keys[] = {
@@ -132,6 +132,11 @@ static const struct key_def join_keys[] = {
     {"zone", "text", "Beside `for`: the time zone whose days the steps are, where the event is at the beginning of one, as of `target`. `every` is whole days then. Default: UTC."},
     {"ahead", "1 to 256", "Required with `for`: how many steps."},
 };
+static const struct key_def list_keys[] = {
+    {"list", "field, required", "A field of the emitting input that is a list of records, such as the `forecast` of a stage of `score`."},
+    {"fields", "name or list, required", "Fields of its records, each of one value: the columns `<name>_<field>_1`, `<name>_<field>_2` and so on, a family for each field; null where the list is shorter."},
+    {"items", "1 to 256, required", "How many of its first records."},
+};
 
 static const struct key_def tests_keys[] = {
     {"cases", "list, required", "Cases (below); each is run for itself, with no state but what its own events make."},
@@ -163,6 +168,7 @@ const struct key_table keys_workers[5] = {
 };
 const struct key_table keys_feature = TABLE("An aggregate's window", NULL, feature_keys);
 const struct key_table keys_join = TABLE("A join in `features`", NULL, join_keys);
+const struct key_table keys_list = TABLE("A list in `features`", NULL, list_keys);
 const struct key_table keys_tumbling = TABLE("`tumbling` of `preprocess`", NULL, tumbling_keys);
 const struct key_table keys_value = TABLE("A value's events and emptiness", NULL, value_keys);
 const struct key_table keys_label = TABLE("`label` of `train`", NULL, label_keys);
@@ -260,7 +266,7 @@ void cases_reference(struct bytes *out)
 void pipeline_reference(struct bytes *out)
 {
     static const struct key_table *const before[] = {&keys_file, &keys_topic, &keys_stage};
-    const struct key_table *const after[] = {&keys_feature, &keys_join, &keys_tumbling, keys_values(), &keys_value, &keys_label, &keys_target, &keys_explain,
+    const struct key_table *const after[] = {&keys_feature, &keys_join, &keys_list, &keys_tumbling, keys_values(), &keys_value, &keys_label, &keys_target, &keys_explain,
                                              &keys_rule};
     const struct key_table *tables[ARRAY_LEN(before) + ARRAY_LEN(keys_workers) + ARRAY_LEN(after)];
     size_t n = 0;

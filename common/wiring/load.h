@@ -107,7 +107,7 @@ struct key_table {
     const struct key_def *keys;
     size_t n;
 };
-extern const struct key_table keys_file, keys_topic, keys_stage, keys_label, keys_explain, keys_rule, keys_feature, keys_join, keys_tumbling,
+extern const struct key_table keys_file, keys_topic, keys_stage, keys_label, keys_explain, keys_rule, keys_feature, keys_join, keys_list, keys_tumbling,
     keys_value, keys_target;
 extern const struct key_table keys_tests, keys_case, keys_dead; /* of a file of tests (cases.c) */
 extern const struct key_table keys_workers[5];

@@ -1,5 +1,6 @@
 #include "feature/aggregates.h"
 #include "feature/ahead.h"
+#include "feature/items.h"
 #include "wiring/load.h"
 
 bool read_kind(struct loader *l, struct at at, const struct key_table *kinds, struct feature_def *def)
@@ -127,6 +128,31 @@ static bool read_join(struct loader *l, const struct stage_def *s, struct at at,
     return true;
 }
 
+/* The first items of a list of the emitting input. */
+static bool read_list_feature(struct loader *l, const struct stage_def *s, struct at at, struct feature_def *def)
+{
+    const struct topic *from = s->n_from ? &l->p->topics[s->from[s->emit]] : NULL;
+    const struct schema *list = NULL;
+    size_t n_faults = l->faults->n;
+    const char **fields;
+
+    check_keys(l, at, "a list", &keys_list, NULL);
+    def->list = read_string(l, at, "list", /* required= */ true);
+    if (from && from->schema && def->list) {
+        list = schema_at(from->schema, def->list);
+        if (list == NULL || schema_unwrap(list)->type != SCHEMA_ARRAY)
+            fault(l, path_key(l, at.path, "list"), "expected a field of '%s' that is a list, got '%.48s'", from->name, def->list);
+        else
+            def->item = schema_unwrap(list)->items;
+    }
+    if (read_names(l, at, "fields", /* required= */ true, &fields, &def->n_fields))
+        def->fields = fields;
+    if (json_object_get(at.obj, "items") == NULL)
+        fault_got(l, path_key(l, at.path, "items"), "a whole number of items", NULL);
+    def->n_items = (size_t)read_int(l, at, "items", 1, 1, ITEMS_COLS_MAX);
+    return l->faults->n == n_faults && def->item;
+}
+
 static bool is_join(const json_t *json)
 {
     return json_object_get(json, "join") || json_object_get(json, "fields");
@@ -155,9 +181,11 @@ static bool read_features(struct loader *l, struct stage_def *s, struct at at)
         if (json_is_string(json) && json_string_length(json) > 0) {
             def->expr = arena_strdup(l->arena, json_string_value(json));
         } else if (json_is_object(json)) {
-            good = (is_join(json) ? read_join(l, s, here, def) : read_aggregate(l, here, def)) && good;
+            good = (json_object_get(json, "list") ? read_list_feature(l, s, here, def)
+                    : is_join(json)               ? read_join(l, s, here, def)
+                                                  : read_aggregate(l, here, def)) && good;
         } else {
-            fault_got(l, here.path, "an expression, an aggregate or a join", json);
+            fault_got(l, here.path, "an expression, an aggregate, a join or a list", json);
             good = false;
         }
     }

@@ -25,8 +25,8 @@ PIPELINE = {
         "daily": {"worker": "preprocess", "from": "sales", "to": "days", "tumbling": {"every": "1d", "values": {"sold": {"sum": "quantity"}}}},
         "lags": {"worker": "preprocess", "from": "days", "to": "rows",
                  "features": {"dow": "weekday(start)", "sold_mean": {"mean": "sold", "over": ["7d", "28d"]},
-                              "sold_before": {"previous": "sold"}}},
-        "learn": {"worker": "train", "from": "rows", "model": "shop",
+                              "sold_before": {"previous": "sold"}, "days_known": {"count": "days", "over": "ever"}}},
+        "learn": {"worker": "train", "from": "rows", "model": "shop", "features": ["sold", "dow", "sold_mean", "sold_before"],
                   "target": {"value": "sold", "horizon": HORIZON, "every": "1d", "lead_time": LEAD, "scale": "sold_mean_28d", "min": 0,
                              "known": {"target_dow": "weekday(target_time - 1)", "ahead": "step * 2"}},
                   "outputs": OUTPUTS, "calibrate": True, "refit": True,
@@ -42,7 +42,6 @@ def with_plans(pipeline):
     p["stages"]["intake"]["to"] = ["sales", "plans"]
     p["stages"]["lags"].update({"from": ["plans", "days"], "emit_on": "days"})
     p["stages"]["lags"]["features"]["plan"] = {"join": "plans", "fields": ["offer"], "for": "day + 1", "every": "1d", "ahead": HORIZON}
-    p["stages"]["learn"]["features"] = ["dow", "sold", "sold_mean", "sold_before"]
     p["stages"]["learn"]["target"]["known"]["offer"] = "pick(step - 1, plan_offer)"
     return p
 
