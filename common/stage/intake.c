@@ -9,6 +9,7 @@
 #include "kafka/kafka.h"
 #include "stage/internal.h"
 #include "wire/frame.h"
+#include "wire/text.h"
 
 #define SCHEMA_WAIT_MS 5000
 #define SCHEMA_AWAIT_EVERY_MS 60000
@@ -201,15 +202,29 @@ enum status intake_decode(struct stage *s, const struct pending *p, struct batch
     return decode_row(reading->plan, body, cols, row, err);
 }
 
-/* Whether event time may be believed: T10, one record from a fast clock would make all honest ones late. */
+/* Without a record's arrival (a file) whatever comes before this may be meant. */
+#define TIME_FAR_MS INT64_C(4102444800000) /* 2100-01-01 */
+
+/* A wrong unit is what a time far off mostly is. */
+static enum status not_a_time(const struct topic *t, const struct log_record *r, int64_t event_ms, struct error *err)
+{
+    const char *unit = text_time_seems(event_ms, t->time_min_ms, r->arrival_ms >= 0 ? r->arrival_ms + t->time_ahead_ms : TIME_FAR_MS);
+    const char *seems = unit ? ", it seems to be in " : "";
+
+    if (event_ms < t->time_min_ms)
+        return err_set(err, ERR_RECORD, "time: %s is before time.min; milliseconds since 1970 are expected%s%s", t->time, seems,
+                       unit ? unit : "");
+    return err_set(err, ERR_RECORD, "time: %s is %" PRId64 " ms after the record's arrival, time.ahead allows %" PRId64
+                   "; milliseconds since 1970 are expected%s%s", t->time, event_ms - r->arrival_ms, t->time_ahead_ms, seems,
+                   unit ? unit : "");
+}
+
+/* Whether event time may be believed: one record from a fast clock would make all honest ones late. */
 static enum status judge_time(const struct topic *t, const struct log_record *r, int64_t event_ms, int64_t at,
                               struct error *err)
 {
-    if (event_ms < t->time_min_ms)
-        return err_set(err, ERR_RECORD, "time: %s is before time.min; milliseconds since 1970 are expected", t->time);
-    if (r->arrival_ms >= 0 && event_ms > r->arrival_ms + t->time_ahead_ms)
-        return err_set(err, ERR_RECORD, "time: %s is %" PRId64 " ms after the record's arrival; time.ahead allows %" PRId64,
-                       t->time, event_ms - r->arrival_ms, t->time_ahead_ms);
+    if (event_ms < t->time_min_ms || (r->arrival_ms >= 0 && event_ms > r->arrival_ms + t->time_ahead_ms))
+        return not_a_time(t, r, event_ms, err);
     if (at != INT64_MIN && event_ms < at - t->lateness_ms)
         return err_set(err, ERR_RECORD, "late: %s is %" PRId64 " ms behind the partition; lateness allows %" PRId64, t->time,
                        at - event_ms, t->lateness_ms);

@@ -27,5 +27,8 @@ bool text_parse_time(struct view text, int64_t *ret_ms);
 /* That, or milliseconds since 1970 of more than four characters (fewer are a year): what a command takes as a time. */
 bool text_parse_moment(struct view text, int64_t *ret_ms);
 void text_format_time(int64_t ms, char out[32]);
+/* For a message: in which other unit a number taken for milliseconds would lie between two times, "seconds" (the first that does); NULL: in
+ * none. */
+const char *text_time_seems(int64_t ms, int64_t from_ms, int64_t to_ms);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/attr.h"
 #include "base/calendar.h"
 #include "wire/text.h"
 
@@ -107,6 +108,22 @@ void text_format_time(int64_t ms, char out[32])
     snprintf(out, 32, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", (int)(date.year % 10000), date.month % 100, date.day % 100,
              (int)(in_day / 3600000) % 100, (int)(in_day / 60000 % 60), (int)(in_day / 1000 % 60),
              (int)(in_day % 1000));
+}
+
+const char *text_time_seems(int64_t ms, int64_t from_ms, int64_t to_ms)
+{
+    static const struct {
+        const char *unit;
+        int64_t in_second;
+    } units[] = {{"seconds", 1}, {"microseconds", 1000000}, {"nanoseconds", 1000000000}};
+
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        double as_ms = (double)ms / (double)units[i].in_second * 1000;
+
+        if (as_ms >= (double)from_ms && as_ms <= (double)to_ms)
+            return units[i].unit;
+    }
+    return NULL;
 }
 
 bool text_parse_moment(struct view text, int64_t *ret_ms)

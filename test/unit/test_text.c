@@ -220,6 +220,26 @@ static void times_are_read_and_written(void **state)
     }
 }
 
+static void a_number_that_is_no_time_tells_its_unit(void **state)
+{
+    static const struct {
+        int64_t ms;
+        const char *unit;
+    } cases[] = {
+        {1530403200, "seconds"}, {1530403200123456, "microseconds"}, {1530403200123456789, "nanoseconds"},
+        {946684800, "seconds"},  {946684799, NULL},                  {4102444801, NULL},
+        {0, NULL},               {-1530403200, NULL},                {INT64_MAX, NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *unit = text_time_seems(cases[i].ms, 946684800000, 4102444800000);
+
+        if ((unit == NULL) != (cases[i].unit == NULL) || (unit && strcmp(unit, cases[i].unit) != 0))
+            fail_msg("%lld: want %s, got %s", (long long)cases[i].ms, cases[i].unit ? cases[i].unit : "none", unit ? unit : "none");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +247,7 @@ int main(void)
         cmocka_unit_test(wrong_json_is_refused_naming_the_field),
         cmocka_unit_test(csv_rows_become_bodies),
         cmocka_unit_test(times_are_read_and_written),
+        cmocka_unit_test(a_number_that_is_no_time_tells_its_unit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

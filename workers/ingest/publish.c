@@ -13,17 +13,20 @@
 #include "wire/container.h"
 #include "wire/frame.h"
 #include "wire/plan.h"
+#include "wire/text.h"
 #include "workers/ingest/source.h"
 
 #define COMMIT_RECORDS 10000
 #define COMMIT_MS 500
 #define BAD_SHOWN 10
 #define EXIT_STOPPED 130
+#define TIME_OLD_MS INT64_C(94694400000)  /* 1973: what is younger in seconds lies before it in milliseconds */
+#define TIME_NEW_MS INT64_C(946684800000) /* 2000 */
 
 struct publish {
     const char *brokers, *topic_name, *format_name, *source_name, *out;
     const char *pipeline_file, *stage, *given; /* given: the file's name */
-    bool again;
+    bool again, hinted;
     enum source_format format;
     char path[PATH_MAX], name[PATH_MAX], changelog[512];
     bool resumable, stopped;
@@ -220,6 +223,29 @@ static void refuse(struct publish *p, int64_t line, const char *why)
         fputs("further refused records are only counted\n", stderr);
 }
 
+/* ERR_RECORD: where it does not lie, and what unit it seems to be in. Where time.min takes it, that is said once. */
+static enum status check_time(struct publish *p, const struct col *time, struct error *err)
+{
+    const struct topic *t = p->topic;
+    int64_t last_ms = clock_wall_ms() + t->time_ahead_ms;
+    const char *unit, *where;
+
+    if (time->null[0])
+        return err_set(err, ERR_RECORD, "time: field '%s' is null", t->time);
+    where = time->i64[0] < t->time_min_ms ? "lies before time.min" : time->i64[0] > last_ms ? "lies further ahead than time.ahead" : NULL;
+    if (where == NULL && (p->hinted || time->i64[0] >= TIME_OLD_MS))
+        return OK;
+    unit = text_time_seems(time->i64[0], where ? t->time_min_ms : TIME_NEW_MS, last_ms);
+    if (where)
+        return err_set(err, ERR_RECORD, "time: field '%s' %s; milliseconds since 1970 are expected%s%s", t->time, where,
+                       unit ? ", it seems to be in " : "", unit ? unit : "");
+    if (unit)
+        fprintf(stderr, "ingest: time: field '%s' lies before 1973, as time.min allows, and seems to be in %s: milliseconds since 1970 are "
+                "expected\n", t->time, unit);
+    p->hinted = unit != NULL;
+    return OK;
+}
+
 /* ERR_RECORD: the record cannot be published, by err's text. */
 static enum status put(struct publish *p, struct view body, struct error *err)
 {
@@ -231,10 +257,8 @@ static enum status put(struct publish *p, struct view body, struct error *err)
         return err->status;
     key = p->topic->key ? batch_col(&p->row, p->topic->key) : NULL;
     time = p->topic->time ? batch_col(&p->row, p->topic->time) : NULL;
-    if (time && (time->null[0] || time->i64[0] < p->topic->time_min_ms))
-        return err_set(err, ERR_RECORD, "time: field '%s' lies before time.min", p->topic->time);
-    if (time && time->i64[0] > clock_wall_ms() + p->topic->time_ahead_ms)
-        return err_set(err, ERR_RECORD, "time: field '%s' lies further ahead than time.ahead", p->topic->time);
+    if (time && check_time(p, time, err) != OK)
+        return err->status;
     if (key && key->null[0])
         return err_set(err, ERR_RECORD, "key: field '%s' is null", p->topic->key);
     if (key && key->type >= COL_STRING) {
