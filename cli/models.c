@@ -104,9 +104,22 @@ static json_t *describe(const struct model_record *m, bool champion)
                      "sha256", sha256, "params", params, "metrics", metrics, "features", features, "lineage", ranges_of(m));
 }
 
+/* How the boundary at which it was trained ended; one that was trained by command has none. */
+static void describe_verdict(const struct model_store *store, const struct model_record *m, json_t *model)
+{
+    const struct verdict *v = model_store_verdict(store, m->name, m->as_of_ms);
+
+    if (v == NULL || v->version != m->version)
+        return;
+    json_object_set_new(model, "outcome", json_string(v->outcome));
+    json_object_set_new(model, "reason", json_string(v->reason));
+}
+
 static void print(const json_t *model, bool as_json, bool all)
 {
     struct bytes text = BYTES_EMPTY;
+    const char *outcome = json_string_value(json_object_get(model, "outcome"));
+    bool refused = outcome && strcmp(outcome, "refused") == 0;
 
     if (as_json) {
         char *line = json_dumps(model, JSON_COMPACT);
@@ -117,11 +130,12 @@ static void print(const json_t *model, bool as_json, bool all)
         print_record(model, &text);
         printf("%.*s", (int)text.n, (const char *)text.data);
     } else
-        printf("%s/%lld%s  trained on %s .. %s  rows %lld\n", json_string_value(json_object_get(model, "name")),
+        printf("%s/%lld%s  trained on %s .. %s  rows %lld%s%s\n", json_string_value(json_object_get(model, "name")),
                (long long)json_integer_value(json_object_get(model, "version")),
                json_is_true(json_object_get(model, "champion")) ? "  champion" : "",
                json_string_value(json_object_get(model, "from")), json_string_value(json_object_get(model, "to")),
-               (long long)json_integer_value(json_object_get(model, "rows")));
+               (long long)json_integer_value(json_object_get(model, "rows")), refused ? "  refused: " : "",
+               refused ? json_string_value(json_object_get(model, "reason")) : "");
     bytes_done(&text);
 }
 
@@ -147,6 +161,7 @@ static size_t print_models(const struct model_store *store, const char *wanted, 
             model = describe(m, now != NULL && now->champion == m->version);
             if (m->target)
                 describe_target(m, model);
+            describe_verdict(store, m, model);
             if (model != NULL)
                 print(model, as_json, wanted != NULL);
             n_shown++;

@@ -13,35 +13,15 @@ struct forecaster {
     size_t cap_scores;
 };
 
-static const char *param(const struct model_record *m, const struct model_output *o, const char *name)
-{
-    for (size_t i = 0; i < o->n_params; i++)
-        if (strcmp(o->params[i].name, name) == 0)
-            return o->params[i].value;
-    for (size_t i = 0; i < m->n_params; i++)
-        if (strcmp(m->params[i].name, name) == 0)
-            return m->params[i].value;
-    return "";
-}
-
-double forecaster_share(const struct model_record *m, size_t output)
-{
-    const char *objective = param(m, &m->outputs[output], "objective");
-
-    if (strcmp(objective, "reg:absoluteerror") == 0)
-        return 0.5;
-    return strcmp(objective, "reg:quantileerror") == 0 ? strtod(param(m, &m->outputs[output], "quantile_alpha"), NULL) : (double)NAN;
-}
-
 static void order_quantiles(struct forecaster *f)
 {
     for (size_t i = 0; i < f->record->n_outputs; i++) {
-        double share = forecaster_share(f->record, i);
+        double share = model_output_share(f->record, i);
         size_t k = f->n_quantiles;
 
         if (isnan(share))
             continue;
-        for (; k > 0 && forecaster_share(f->record, f->quantiles[k - 1]) > share; k--)
+        for (; k > 0 && model_output_share(f->record, f->quantiles[k - 1]) > share; k--)
             f->quantiles[k] = f->quantiles[k - 1];
         f->quantiles[k] = i;
         f->n_quantiles++;

@@ -31,7 +31,4 @@ enum status forecaster_predict(struct forecaster *f, const float *rows, size_t n
 /* The boosters' numbers of one step, one an output, become its forecast. */
 void forecaster_finish(const struct forecaster *f, size_t step, double scale, double offset, double *values);
 
-/* The share of values that lie below an output: a quantile's, 0.5 of reg:absoluteerror; NaN: it is none. */
-double forecaster_share(const struct model_record *m, size_t output);
-
 #endif

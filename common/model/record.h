@@ -123,6 +123,11 @@ enum status model_part_decode(struct view body, struct view *ret_bytes, struct e
 void model_histogram_make(const char *name, const float *values, size_t n, size_t stride, struct arena *arena,
                           struct model_histogram *ret_histogram);
 
+/* The share of values that lie below an output: a quantile's, 0.5 of reg:absoluteerror; NaN: it is none. */
+double model_output_share(const struct model_record *m, size_t output);
+/* How far it is from the truth is measured by its "pinball" loss or its "rmse": metric `<output>_<this>`. */
+const char *model_output_metric(const struct model_record *m, size_t output);
+
 /* ---- a routing ---- */
 struct routing {
     const char *name;

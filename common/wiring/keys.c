@@ -65,6 +65,7 @@ static const struct key_def train_keys[] = {
     {"holdout", "duration", "The last part of the rows whose labels are due, kept for the metrics. Default: `0s`, none."},
     {"features", "name or list", "The model's columns, in order. A family stands for its windows. Default: all features of the preprocess stages before it that are no text."},
     {"xgboost", "object, required", "XGBoost's parameters, and `rounds` (default 100). `objective` (of a target: in `outputs`), `tree_method` (of a target: `hist`), `base_score` and `seed` must be said: equal inputs, equal model. `nthread` (default 1) is a setting of the model too: it decides in which order gradients are summed."},
+    {"promote_when", "condition", "Which trained model becomes champion, by its metrics on the holdout and the champion's on the same rows: `average_precision >= champion.average_precision`. Names: `auc`, `average_precision`, `logloss`; of a target `<output>_pinball` of a quantile, `<output>_rmse` of others ([retrain](retrain.md#which-model-becomes-champion)). Default: each one that is trained."},
     {"model.lag", "duration", "A new champion holds from boundary + this, in event time. Default: `1h`."},
 };
 static const struct key_def score_keys[] = {

@@ -1,6 +1,7 @@
 #include <math.h>
 
 #include "model/booster.h"
+#include "model/record.h"
 #include "wiring/load.h"
 
 /* What a fit may be told. Devices and verbosity are the worker's: they must not change a model. */
@@ -232,6 +233,34 @@ static void load_forecast(struct loader *l, struct stage_def *s, struct at at)
             fault(l, path_key(l, at.path, keys[i]), "expected it beside \"target\", got it without");
 }
 
+/* A trained model's metrics, and the champion's of the same names. */
+static void name_metrics(struct loader *l, struct stage_def *s)
+{
+    static const char *const of_labels[] = {"auc", "average_precision", "logloss"};
+    const struct model_record m = {.params = s->xgboost, .n_params = s->n_xgboost, .outputs = s->outputs, .n_outputs = s->n_outputs};
+    size_t n = s->target ? s->n_outputs : ARRAY_LEN(of_labels);
+
+    s->promotion = arena_zalloc(l->arena, (2 * n + 1) * sizeof(*s->promotion));
+    s->n_promotion = 2 * n;
+    for (size_t i = 0; i < n; i++) {
+        const char *name = s->target ? arena_printf(l->arena, "%s_%s", m.outputs[i].name, model_output_metric(&m, i)) : of_labels[i];
+
+        s->promotion[i] = (struct feature_col){.name = name, .type = COL_DOUBLE, .scale = -1};
+        s->promotion[n + i] = (struct feature_col){.name = arena_printf(l->arena, "champion.%s", name), .type = COL_DOUBLE, .scale = -1};
+    }
+}
+
+static void load_promotion(struct loader *l, struct stage_def *s, struct at at)
+{
+    s->promote_when = read_string(l, at, "promote_when", /* required= */ false);
+    if (s->promote_when == NULL)
+        return;
+    name_metrics(l, s);
+    check_condition(l, path_key(l, at.path, "promote_when"), s->promote_when, s->promotion, s->n_promotion);
+    if (s->holdout_ms == 0)
+        fault(l, path_key(l, at.path, "holdout"), "expected a span that \"promote_when\" is judged by, got none");
+}
+
 void resolve_train(struct loader *l, size_t stage)
 {
     struct stage_def *s = &l->p->stages[stage];
@@ -255,6 +284,7 @@ void resolve_train(struct loader *l, size_t stage)
     s->refit = read_bool(l, at, "refit");
     load_xgboost(l, s, at);
     load_forecast(l, s, at);
+    load_promotion(l, s, at);
     check_reach(l, s, path_key(l, at.path, "window"));
     if (more->broken || s->n_from == 0 || !collect(l, s->from[0], &c, &s->feature_set))
         return;

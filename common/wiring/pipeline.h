@@ -74,6 +74,8 @@ struct stage_def {
     const char *weight; /* an expression over the row, of its fit; NULL: 1 */
     const char *where;  /* a condition over the row: others are not trained on; NULL: all are */
     bool calibrate, refit;
+    const char *promote_when;       /* NULL: each that is trained */
+    struct feature_col *promotion; size_t n_promotion; /* what it may speak of: n metrics, then the champion's */
     /* score */
     int explain_top; const char *explain_when; /* 0: none */
     int64_t model_wait_ms; /* "model.wait", default 1 min */

@@ -247,7 +247,7 @@ static void calibrate(const struct learning *l, const struct answers *a)
     double *rest = xmalloc((a->n + 1) * sizeof(*rest));
 
     for (size_t o = 0; o < r->n_outputs; o++) {
-        double share = forecaster_share(r, o), all;
+        double share = model_output_share(r, o), all;
 
         if (isnan(share))
             continue;
@@ -266,7 +266,7 @@ static void calibrate(const struct learning *l, const struct answers *a)
 /* ---- metrics ---- */
 static double metric_of(const struct model_record *r, const struct answers *a, size_t output)
 {
-    double share = forecaster_share(r, output), *values = xmalloc((a->n + 1) * sizeof(*values)), metric;
+    double share = model_output_share(r, output), *values = xmalloc((a->n + 1) * sizeof(*values)), metric;
 
     for (size_t i = 0; i < a->n; i++)
         values[i] = a->values[i * a->n_outputs + output];
@@ -329,7 +329,7 @@ static void evaluate(struct learning *l)
     r->metrics = arena_zalloc(&j->arena, r->n_outputs * sizeof(*r->metrics));
     for (size_t i = 0; i < r->n_outputs; i++)
         r->metrics[r->n_metrics++] = (struct model_metric){
-            arena_printf(&j->arena, "%s_%s", r->outputs[i].name, isnan(forecaster_share(r, i)) ? "rmse" : "pinball"),
+            arena_printf(&j->arena, "%s_%s", r->outputs[i].name, model_output_metric(r, i)),
             metric_of(r, &mine, i), rival ? champions(j, &theirs, r->outputs[i].name) : (double)NAN};
     if (j->def->calibrate)
         calibrate(l, &mine);

@@ -5,6 +5,7 @@
 
 #include "model/metrics.h"
 #include "model/model.h"
+#include "workers/train/gate.h"
 #include "workers/train/read.h"
 
 #define ROWS_MIN 100
@@ -166,10 +167,29 @@ static enum status by_labels(struct job *j, struct error *err)
     return st;
 }
 
+/* What is trained by command is wanted. */
+static enum status judge(struct job *j, struct error *err)
+{
+    bool single = j->span.boundary_ms == INT64_MIN;
+
+    j->promoted = true;
+    j->reason = single ? "trained by command" : "every trained model is promoted";
+    if (single || j->def->promote_when == NULL)
+        return OK;
+    return gate_judge(j->def, &j->record, j->champion.n != 0, &j->arena, &j->promoted, &j->reason, err);
+}
+
 void job_run(struct job *j)
 {
     describe(j);
     j->status = j->def->target ? forecasts_learn(j, &j->err) : by_labels(j, &j->err);
+    if (j->status == OK && j->trained)
+        j->status = judge(j, &j->err);
+}
+
+const char *job_outcome(const struct job *j)
+{
+    return !j->trained ? "nothing_to_train" : j->promoted ? "promoted" : "refused";
 }
 
 void job_done(struct job *j)

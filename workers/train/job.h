@@ -3,7 +3,8 @@
  * job: one training: read features and labels by offset, join, fit, evaluate. Touches no loop: runs in its own thread.
  *
  * Needs    def, pipeline and the settings, which do not change; the champion's bytes, copied before.
- * Result   a record that lacks version, signature and creation time, and the bytes; or nothing_to_train and why.
+ * Result   a record that lacks version, signature and creation time, and the bytes, and whether it becomes champion; or
+ *          nothing_to_train; each with the reason.
  */
 #ifndef WORKERS_TRAIN_JOB_H
 #define WORKERS_TRAIN_JOB_H
@@ -30,8 +31,8 @@ struct job {
     struct arena arena;
     enum status status;
     struct error err;
-    bool trained;
-    const char *reason; /* when not */
+    bool trained, promoted;
+    const char *reason; /* why not, or why it is promoted or refused */
     struct model_record record;
     struct bytes model;
     int64_t rows_all; /* in the span, before labels */
@@ -41,6 +42,8 @@ struct job {
 enum status forecasts_learn(struct job *j, struct error *err);
 
 void job_run(struct job *j);
+/* As the verdict says it: "promoted", "refused", "nothing_to_train". */
+const char *job_outcome(const struct job *j);
 void job_done(struct job *j);
 
 #endif

@@ -55,22 +55,22 @@ static enum status put_all(struct putting *p, struct job *j, const struct sign_k
     bool single = j->span.boundary_ms == INT64_MIN;
     struct routing r = {.name = j->def->model, .seq = seq, .champion = j->record.version, .canary_version = -1,
                         .from_ms = j->span.as_of_ms + j->def->model_lag_ms, .created_ms = created_ms,
-                        .reason = "every trained model is promoted"};
+                        .reason = j->reason};
     struct verdict v = {.name = j->def->model, .boundary_ms = j->span.boundary_ms, .version = -1, .routing_seq = -1,
-                        .outcome = "nothing_to_train", .reason = j->reason, .created_ms = created_ms};
+                        .outcome = job_outcome(j), .reason = j->reason, .created_ms = created_ms};
 
     if (j->trained) {
         if (put_model(p, j, key, err) != OK)
             return err->status;
+        v.version = j->record.version;
+        v.metrics = j->record.metrics;
+        v.n_metrics = j->record.n_metrics;
+    }
+    if (j->trained && j->promoted) {
         model_key_routing(r.name, seq, &p->key);
         routing_sign(&r, key, &p->body);
         if (put_one(p, p->schemas->routing, err) != OK)
             return err->status;
-        v.outcome = "promoted";
-        v.reason = r.reason;
-        v.version = j->record.version;
-        v.metrics = j->record.metrics;
-        v.n_metrics = j->record.n_metrics;
         v.routing_seq = seq;
     }
     if (single)

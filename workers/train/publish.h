@@ -2,8 +2,8 @@
 /*
  * publish: what a job ends in, as records of the models topic: parts, model, routing, verdict, in this order.
  *
- * Every model that is trained is promoted: champion from boundary (or as_of) + model.lag. The same publish twice gives the
- * same bytes: a lost transaction is written again.
+ * A model that is promoted is champion from boundary (or as_of) + model.lag; one that is refused is there, without a routing. The
+ * same publish twice gives the same bytes: a lost transaction is written again.
  */
 #ifndef WORKERS_TRAIN_PUBLISH_H
 #define WORKERS_TRAIN_PUBLISH_H

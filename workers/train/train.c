@@ -185,7 +185,7 @@ static enum status put_job(struct train *t, struct stage *s, struct error *err)
         t->job->status = OK;
     }
     log_info("trained", "model=%s boundary_ms=%" PRId64 " outcome=%s rows=%" PRId64 " reason=\"%s\"", t->def->model, t->next,
-             j->trained ? "promoted" : "nothing_to_train", j->record.rows, j->reason ? j->reason : "");
+             job_outcome(j), j->record.rows, j->reason);
     return publish(t->job, models_store(t->models), t->key, &t->schemas, created_ms, put_record, &putting, err);
 }
 
