@@ -39,6 +39,7 @@ struct log_put {
 };
 
 #define LOG_HEADERS_MAX 32
+#define LOG_RECORD_BYTES 400 /* of a taken record, about, that a driver has besides its key and value */
 
 struct log_header {
     const char *name;

@@ -189,6 +189,11 @@ int64_t merge_known(const struct merge *m)
     return m->known;
 }
 
+static size_t bytes_of(const struct pending *p)
+{
+    return sizeof(*p) + LOG_RECORD_BYTES + p->rec.key.n + p->rec.value.n;
+}
+
 void merge_push(struct merge *m, const struct pending *p)
 {
     struct channel *c = merge_channel(m, p->task);
@@ -198,6 +203,7 @@ void merge_push(struct merge *m, const struct pending *p)
     own.step = m->end_step;
     step_add(m, (struct merge_step){p->rec.offset, p->at, p->task, m->epoch, false, true, true});
     m->n_pending++;
+    m->pending_bytes += bytes_of(p);
     if (p->task != CHANNEL_FOREIGN)
         hear(m, &c->now, p->at, true, false);
     pendings_push(in_order ? &c->waiting : &m->ready, &own);
@@ -243,6 +249,7 @@ struct pending merge_pop(struct merge *m)
     if (p.rec.offset >= c->next_offset)
         c->next_offset = p.rec.offset + 1;
     m->n_pending--;
+    m->pending_bytes -= bytes_of(&p);
     step_at(m, p.step)->pending = false;
     step_on(m);
     return p;

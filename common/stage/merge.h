@@ -66,7 +66,7 @@ struct merge {
     size_t n_channels;
     int tasks;
     int epoch, low_epoch;
-    size_t n_pending;
+    size_t n_pending, pending_bytes; /* with what a record takes besides its key and value, about */
     bool ended;
     bool repeats; /* written at least once: what says no more than is known may be a zombie's, and wakes no idle channel */
     bool unordered; /* no channel waits for another: the log's own order */

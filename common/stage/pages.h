@@ -5,7 +5,7 @@
  * Shape    a page holds the rows of one input of one task in the order in which they were taken: a batch copies a stretch of them
  *          column by column. A page is used again when all its rows are let go.
  * Bounds   PAGES_MAX pages of PAGE_ROWS an input; when they are full there is no room, and who takes a record decodes it again
- *          when it runs: records that are held back may be a million.
+ *          when it runs: many records may be held back.
  * Owner    pages_done frees all; no row may be kept then. Views of a row point into its record: it lives as long.
  * Threads  one.
  */

@@ -306,8 +306,8 @@ void stage_end(struct stage *s)
 
 static void tell_memory(const struct memory *m)
 {
-    log_info("memory", "mib=%zu fetched=%zu to_send=%zu batches=%zu state=%zu", m->all / MEMORY_MIB, m->fetch / MEMORY_MIB,
-             m->producer / MEMORY_MIB, m->batches / MEMORY_MIB, m->state / MEMORY_MIB);
+    log_info("memory", "mib=%zu fetched=%zu to_send=%zu batches=%zu held=%zu state=%zu", m->all / MEMORY_MIB, m->fetch / MEMORY_MIB,
+             m->producer / MEMORY_MIB, m->batches / MEMORY_MIB, m->held / MEMORY_MIB, m->state / MEMORY_MIB);
 }
 
 /* A record is allocated by one thread and freed by another: with a heap each, both pay for it in time and memory. What is large comes from

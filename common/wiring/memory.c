@@ -11,6 +11,8 @@ static size_t least(size_t a, size_t b)
 struct memory memory_split(size_t bytes)
 {
     size_t rest = bytes - bytes / 5 - 32 * MEMORY_MIB - FETCH, others = least(rest / 4, OTHERS_MAX);
+    size_t held = least(rest / 8, OTHERS_MAX);
 
-    return (struct memory){.all = bytes, .fetch = FETCH, .producer = others, .batches = others, .state = rest - 2 * others};
+    return (struct memory){.all = bytes, .fetch = FETCH, .producer = others, .batches = others, .held = held,
+                           .state = rest - 2 * others - held};
 }

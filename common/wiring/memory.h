@@ -3,8 +3,8 @@
  * memory: what a stage's `memory` is for.
  *
  * Shape    a fifth of all, and 32 MiB, for the program, its libraries and what the allocator cannot give back; 4 MiB for what is fetched; a
- *          quarter of the rest each, up to 64 MiB, for what is to be sent, and for batches and the outputs of a commit; what is left is
- *          for state, in equal parts for the tasks of the process.
+ *          quarter of the rest each, up to 64 MiB, for what is to be sent, and for batches and the outputs of a commit; an eighth, up to
+ *          64 MiB, for records that are held back; what is left is for state. The last two in equal parts for the tasks of the process.
  * Units    bytes.
  */
 #ifndef WIRING_MEMORY_H
@@ -18,7 +18,7 @@
 #define MEMORY_BYTES_MAX ((size_t)1 << 40)
 
 struct memory {
-    size_t all, fetch, producer, batches, state;
+    size_t all, fetch, producer, batches, held, state;
 };
 
 struct memory memory_split(size_t bytes);
