@@ -6,6 +6,7 @@ demand DEMO STARTED
 """
 import csv
 import datetime
+import glob
 import json
 import os
 import re
@@ -70,6 +71,15 @@ def rss(pid):
     return total
 
 
+def fits(log):
+    """Whether a train stage is at a fit, by its own log: score may wait for that, however long it takes."""
+    for path in glob.glob(os.path.join(os.path.dirname(log), "log", "*.log")):
+        events = re.findall(r"event=(training|trained) ", open(path, errors="replace").read())
+        if events and events[-1] == "training":
+            return True
+    return False
+
+
 def drain(log, pid, pipeline, stage, rows):
     rows, wanted, moved, last, most, quiet = int(rows), readers(pipeline), time.monotonic(), None, 0, 0
     printed = 0
@@ -78,7 +88,7 @@ def drain(log, pid, pipeline, stage, rows):
         stages = scrape(log)
         most = max(most, rss(pid))
         now = {s: (m.get("millrace_records_total/taken"), m.get("millrace_lag_records")) for s, m in stages.items()}
-        if now != last:
+        if now != last or fits(log):
             moved, last = time.monotonic(), now
         elif time.monotonic() - moved > STILL_S and quiet == 0:
             sys.exit(f"nothing moved for {STILL_S} s: {now}\n" + open(log).read()[-2000:])
