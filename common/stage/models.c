@@ -217,6 +217,22 @@ const struct model_store *models_store(const struct models *m)
     return m->store;
 }
 
+enum status models_check_owner(const struct models *m, const struct pipeline *p, const char *name, struct error *err)
+{
+    size_t n, prefix = strlen(p->name);
+    const struct model_version *versions = model_store_versions(m->store, name, &n);
+
+    for (size_t i = 0; i < n; i++) {
+        const struct model_record *r = versions[i].record;
+        const char *topic = r->n_lineage ? r->lineage[0].topic : NULL;
+
+        if (topic && (strncmp(topic, p->name, prefix) != 0 || topic[prefix] != '.'))
+            return err_set(err, ERR_FATAL, "model '%s' is another pipeline's, %s/%d was trained on %s: a model's name belongs to the pipeline that "
+                           "trains it, give this one's stages another \"model\"", name, name, r->version, topic);
+    }
+    return OK;
+}
+
 void models_free(struct models *m)
 {
     if (m == NULL)

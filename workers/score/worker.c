@@ -81,14 +81,15 @@ static enum status open_models(struct score *c, struct stage *s, struct error *e
         st = models_open_file(file, c->def->model, c->def->feature_set, &c->models, err);
     if (st != OK)
         return st;
-    /* A file holds all verdicts that there are: nobody waits. */
-    for (size_t i = 0; i < p->n_stages && pin == NULL && brokers; i++) {
+    for (size_t i = 0; i < p->n_stages && pin == NULL; i++) {
         const struct stage_def *t = &p->stages[i];
 
         if (strcmp(t->worker, "train") == 0 && t->model && strcmp(t->model, c->def->model) == 0) {
-            c->due.every_ms = t->every_ms;
+            c->due.every_ms = brokers ? t->every_ms : 0; /* a file holds all verdicts that there are: nobody waits */
             c->due.lag_ms = t->model_lag_ms;
             c->due.wait_ms = c->def->model_wait_ms;
+            if (c->models && models_check_owner(c->models, p, c->def->model, err) != OK)
+                return err->status;
         }
     }
     if (pin == NULL)

@@ -126,7 +126,7 @@ static enum status open_all(struct once *o, struct bytes *faults, struct error *
         sign_key_load(path, &o->key, err) != OK || publish_schemas_load(o->pipeline, &o->schemas, err) != OK ||
         models_open(o->brokers, o->pipeline, o->def->model, NULL, &o->models, err) != OK)
         return err->status;
-    return OK;
+    return models_check_owner(o->models, o->pipeline, o->def->model, err);
 }
 
 static enum status put_record(void *ctx, struct view key, const struct schema *schema, struct view body, struct error *err)

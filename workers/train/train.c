@@ -79,9 +79,10 @@ enum status train_open(struct stage *s, void **ret_ctx, struct error *err)
         return err->status;
     if (sign_key_load(path, &t->key, err) != OK || publish_schemas_load(stage_pipeline(s), &t->schemas, err) != OK)
         return err->status;
-    if (stage_brokers(s) == NULL)
-        return models_open_file(stage_file(s, MODELS_TOPIC), t->def->model, NULL, &t->models, err);
-    return models_open(stage_brokers(s), stage_pipeline(s), t->def->model, NULL, &t->models, err);
+    if ((stage_brokers(s) ? models_open(stage_brokers(s), stage_pipeline(s), t->def->model, NULL, &t->models, err)
+                          : models_open_file(stage_file(s, MODELS_TOPIC), t->def->model, NULL, &t->models, err)) != OK)
+        return err->status;
+    return models_check_owner(t->models, stage_pipeline(s), t->def->model, err);
 }
 
 /* A row is taken for its `at` alone: a job reads rows from their topic, by offset. */
@@ -215,7 +216,7 @@ enum status train_turn(void *ctx, struct stage *s, struct error *err)
 
     if (stage_brokers(s) == NULL)
         return OK; /* train_finish */
-    if (models_turn(t->models, &n, err) != OK)
+    if (models_turn(t->models, &n, err) != OK || (n && models_check_owner(t->models, stage_pipeline(s), t->def->model, err) != OK))
         return err->status;
     if (t->job && !t->finished)
         return OK;
