@@ -208,6 +208,27 @@ static void marks_tell_the_time_at_the_end_of_a_replay_as_they_did(void **state)
     end(&m);
 }
 
+/* Live as well, though nobody waits for who rests; and what lies before a mark is taken before what is due by it. */
+static void so_they_do_live_behind_the_records_that_are_held(void **state)
+{
+    struct made m;
+
+    (void)state;
+    begin(&m, /* outside= */ false, KEYS);
+    push(&m, 0, 50, 0);
+    mark(&m, 1, 20, /* idle= */ true, 1);
+    take_record(&m, 0);
+    push(&m, 0, 150, 2);
+    mark(&m, 0, 210, /* idle= */ false, 3);
+    mark(&m, 0, 290, /* idle= */ true, 4);
+    assert_true(run(&m) > 0);
+    assert_int_equal(m.asked.due_ms[m.asked.n - 1], 100);
+    take_record(&m, 0);
+    assert_true(run(&m) > 0);
+    assert_int_equal(m.asked.due_ms[m.asked.n - 1], 200);
+    end(&m);
+}
+
 /* Readers would take a row with a smaller `at` than that for a lie. */
 static void a_task_says_no_more_than_what_is_due_next(void **state)
 {
@@ -347,6 +368,7 @@ int main(void)
         cmocka_unit_test(marks_tell_the_time_where_no_record_comes),
         cmocka_unit_test(nothing_is_due_by_the_end_of_a_topic_from_outside),
         cmocka_unit_test(marks_tell_the_time_at_the_end_of_a_replay_as_they_did),
+        cmocka_unit_test(so_they_do_live_behind_the_records_that_are_held),
         cmocka_unit_test(a_task_says_no_more_than_what_is_due_next),
         cmocka_unit_test(what_wakes_behind_the_marks_has_all_state_written),
         cmocka_unit_test(nothing_is_due_while_records_are_taken_again),
