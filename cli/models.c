@@ -78,8 +78,8 @@ static void describe_target(const struct model_record *m, json_t *model)
         json_object_set_new(outputs, o->name, json_pack("{s:o, s:i, s:I, s:b}", "params", params, "rounds", o->rounds, "bytes",
                                                         (json_int_t)o->n_bytes, "calibrated", o->n_corrections != 0));
     }
-    json_object_set_new(model, "target", json_pack("{s:s, s:i, s:I, s:s, s:i, s:s, s:s, s:o}", "value", d->value, "horizon", d->horizon,
-                                                   "every_ms", (json_int_t)d->every_ms, "zone", d->zone, "lead_time", d->lead_time,
+    json_object_set_new(model, "target", json_pack("{s:s, s:i, s:I, s:s, s:s, s:i, s:s, s:s, s:o}", "value", d->value, "horizon", d->horizon,
+                                                   "every_ms", (json_int_t)d->every_ms, "zone", d->zone, "zone_data", d->zone_data, "lead_time", d->lead_time,
                                                    "scale", d->scale, "offset", d->offset, "known", known));
     json_object_set_new(model, "outputs", outputs);
 }

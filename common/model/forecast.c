@@ -5,12 +5,14 @@
 
 #include "base/arena.h"
 #include "feature/borders.h"
+#include "feature/expr.h"
 
 struct forecast {
     struct arena arena; /* what lives as long as it */
     const struct forecast_def *def;
     struct borders borders;
     struct expr *scale, *offset, **known;
+    const char *zone_data;
     const char **cols;
     size_t n_features, n_known, n_cols, n_steps;
     const char **needed; /* fields of a row that known expressions speak of */
@@ -64,6 +66,28 @@ static enum status compile_all(struct forecast *f, const struct feature_col *col
     return OK;
 }
 
+static bool names_zone(const struct forecast *f)
+{
+    bool names = f->borders.zone || (f->scale && expr_zone_data(f->scale)) || (f->offset && expr_zone_data(f->offset));
+
+    for (size_t i = 0; i < f->n_known; i++)
+        names = names || expr_zone_data(f->known[i]);
+    return names;
+}
+
+static enum status check_zone_data(struct forecast *f, struct error *err)
+{
+    const char *trained = f->def->zone_data;
+
+    f->zone_data = "";
+    if (names_zone(f) && zone_version(&f->arena, &f->zone_data, err) != OK)
+        return err->status;
+    if (trained && trained[0] && strcmp(trained, f->zone_data) != 0)
+        return err_set(err, ERR_FATAL, "zone data: the model was trained with version %.40s, here is %s: retrain it, or set TZDIR to that version",
+                       trained, f->zone_data[0] ? f->zone_data : "none");
+    return OK;
+}
+
 enum status forecast_new(const struct forecast_def *def, const struct feature_col *cols, size_t n_cols,
                          const char *const *features, size_t n_features, struct forecast **ret_forecast, struct error *err)
 {
@@ -88,6 +112,8 @@ enum status forecast_new(const struct forecast_def *def, const struct feature_co
         st = zone_load(def->zone, &f->arena, &f->borders.zone, err);
     if (st == OK)
         st = compile_all(f, cols, n_cols, err);
+    if (st == OK)
+        st = check_zone_data(f, err);
     if (st == OK)
         *ret_forecast = f;
     else
@@ -131,6 +157,11 @@ size_t forecast_n_cols(const struct forecast *f)
 const char *const *forecast_cols(const struct forecast *f)
 {
     return f->cols;
+}
+
+const char *forecast_zone_data(const struct forecast *f)
+{
+    return f->zone_data;
 }
 
 bool forecast_needs(const struct forecast *f, const char *col)

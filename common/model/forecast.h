@@ -8,6 +8,7 @@
  * Scale    an expression over the row; where it is null, 0 or less, 1. Offset: one at the target's time; null is 0; of the lead
  *          time the mean over its steps. A booster learns (truth - offset) / scale.
  * Missing  a known value that is null, or beyond a float, is NaN.
+ * Zones    other rules, other steps and numbers: a model that was trained with another version of the zones' data is refused.
  * Errors   forecast_new: ERR_FATAL naming the expression. Owner: forecast_free. Threads: one at a time.
  */
 #ifndef MODEL_FORECAST_H
@@ -34,6 +35,8 @@ size_t forecast_lead_time(const struct forecast *f); /* 0: none */
 /* The model's columns. */
 size_t forecast_n_cols(const struct forecast *f);
 const char *const *forecast_cols(const struct forecast *f);
+/* The version of the zones' data that steps and expressions rest on; "": they name no zone. */
+const char *forecast_zone_data(const struct forecast *f);
 /* Whether an expression needs that field of a row. */
 bool forecast_needs(const struct forecast *f, const char *col);
 

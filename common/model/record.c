@@ -98,6 +98,7 @@ static void put_forecast(const struct model_record *m, struct bytes *out)
         avro_put_long(out, 0);
     }
     avro_put_long(out, 0);
+    avro_put_str(out, d && d->zone_data ? d->zone_data : "");
 }
 
 /* All but the signature: what is signed. */
@@ -272,6 +273,7 @@ static void take_forecast(struct take *t, struct model_record *m)
     struct take_items items = {0};
     struct model_output *o;
     int64_t n_bytes = 0;
+    const char *zone_data;
     size_t n_steps;
 
     if (take_left(t) == SIGNATURE_FIELD_BYTES) /* written before there were forecasts */
@@ -286,6 +288,9 @@ static void take_forecast(struct take *t, struct model_record *m)
     m->n_outputs = items.n;
     if ((items.n != 0) != (m->target != NULL) || (items.n != 0 && n_bytes != m->n_bytes))
         take_fail(t, "outputs", "expected those of a target, together n_bytes long");
+    zone_data = take_left(t) == SIGNATURE_FIELD_BYTES ? "" : take_text(t, "zone_data"); /* written before it was said */
+    if (m->target)
+        m->target->zone_data = zone_data;
 }
 
 static void take_bytes_facts(struct take *t, struct model_record *m)

@@ -30,6 +30,7 @@ struct forecast_def {
     double min;        /* no forecast is less; NaN: any number */
     struct forecast_known *known; /* columns evaluated at the target's time */
     size_t n_known;
+    const char *zone_data; /* the version of the time zones' data that a model was trained with; "": its target names no zone; NULL: none was */
 };
 
 /* One number of a forecast: a booster of its own, whose bytes follow those of the output before. */

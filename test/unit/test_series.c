@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/rand.h"
+#include "feature/zone.h"
 #include "workers/train/series.h"
 
 #define DAY ((int64_t)86400000)
@@ -206,6 +207,43 @@ static void steps_in_a_zone_are_its_days(void **state)
     forecast_free(f);
 }
 
+static void another_version_of_the_zones_is_refused(void **state)
+{
+    struct forecast_known by_hour[] = {{"hour", "hour(target_time, 'Europe/London')"}};
+    const struct forecast_def plain = {.value = "v", .horizon = 3, .every_ms = DAY, .zone = "", .scale = "", .offset = "", .min = (double)NAN};
+    struct forecast_def defs[] = {plain, plain, plain, plain};
+    struct arena arena = ARENA_EMPTY;
+    const char *version;
+    struct error err;
+
+    (void)state;
+    assert_int_equal(zone_version(&arena, &version, &err), OK);
+    defs[0].zone = "Europe/London";
+    defs[1].known = by_hour;
+    defs[1].n_known = 1;
+    defs[2].offset = by_hour[0].expr;
+    for (size_t i = 0; i < ARRAY_LEN(defs); i++) {
+        const char *here = i < 3 ? version : "";
+        const char *const trained[] = {NULL, "", here, "1999a"};
+
+        for (size_t k = 0; k < ARRAY_LEN(trained); k++) {
+            struct forecast *f = NULL;
+            enum status st;
+
+            defs[i].zone_data = trained[k];
+            st = forecast_new(&defs[i], NULL, 0, features, 1, &f, &err);
+            if ((st == OK) != (k < 3))
+                fail_msg("target %zu, trained with '%s': %s", i, trained[k] ? trained[k] : "", st == OK ? "taken" : err.text);
+            if (st == OK)
+                assert_string_equal(forecast_zone_data(f), here);
+            else
+                assert_non_null(strstr(err.text, "trained with version 1999a, here is"));
+            forecast_free(f);
+        }
+    }
+    arena_done(&arena);
+}
+
 static void a_wrong_expression_is_named(void **state)
 {
     struct forecast_known wrong[] = {{"dow", "weekday(target_time)"}, {"nothing", "nowhere + 1"}};
@@ -228,6 +266,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pairs_are_those_of_a_join_by_brute_force),
         cmocka_unit_test(steps_in_a_zone_are_its_days),
+        cmocka_unit_test(another_version_of_the_zones_is_refused),
         cmocka_unit_test(a_wrong_expression_is_named),
     };
 

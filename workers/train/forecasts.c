@@ -345,7 +345,8 @@ static void describe(struct learning *l)
 
     r->features = arena_copy(&j->arena, forecast_cols(l->rows), forecast_n_cols(l->rows) * sizeof(*r->features));
     r->n_features = forecast_n_cols(l->rows);
-    r->target = j->def->target;
+    r->target = arena_copy(&j->arena, j->def->target, sizeof(*r->target));
+    r->target->zone_data = arena_strdup(&j->arena, forecast_zone_data(l->rows));
     r->outputs = arena_copy(&j->arena, j->def->outputs, j->def->n_outputs * sizeof(*r->outputs));
     r->n_outputs = j->def->n_outputs;
     for (size_t i = 0; j->rounds != j->def->rounds && i < r->n_outputs; i++) /* by command */
