@@ -133,6 +133,7 @@ struct features *features_begin(const struct feature_input *inputs, size_t n, si
 
     f->emit = emit;
     f->kept = f->revision = -1;
+    f->plan.arena = &f->arena;
     f->inputs = arena_copy(&f->arena, inputs, n * sizeof(*inputs));
     f->n_inputs = n;
     for (size_t i = 0; i < n; i++) {

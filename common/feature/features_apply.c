@@ -14,9 +14,9 @@ struct run {
     struct past past;
     const struct batch *in;
     struct col *out; /* of f->made, when they come out */
-    struct col values[RINGS_MAX][VALUES_MAX], where[RINGS_MAX], valid[RINGS_MAX];
-    const struct col *fields[RINGS_MAX][FIELDS_MAX];
-    double v[RINGS_MAX][VALUES_MAX + 2]; /* of the row in hand; behind the values the place of its fields, and its time */
+    struct col *values[RINGS_MAX], where[RINGS_MAX], valid[RINGS_MAX]; /* of the input's rings */
+    const struct col **fields[RINGS_MAX];
+    double *v[RINGS_MAX]; /* of the row in hand; behind the values the place of its fields, and its time */
     size_t input;
     bool emits;
 };
@@ -162,7 +162,7 @@ static void part_then(struct past *to, const struct past *p, const struct ring_d
 static void put_late(const struct run *run, size_t r, int64_t event_ms, bool others)
 {
     const struct plan *plan = &run->f->plan;
-    struct spot then[RINGS_MAX][CURSORS_MAX];
+    struct spot *then[RINGS_MAX];
     struct past scratch;
     struct asked a = {.past = &scratch, .rows = &run->past};
 
@@ -170,6 +170,7 @@ static void put_late(const struct run *run, size_t r, int64_t event_ms, bool oth
     for (size_t i = 0; i < plan->n_rings; i++) {
         const struct ring_def *def = &plan->rings[i];
 
+        then[i] = arena_alloc(run->past.arena, def->n_cursors * sizeof(**then));
         for (size_t k = 0; k < def->n_cursors; k++) {
             int c = def->order[k];
 
@@ -295,6 +296,9 @@ static enum status begin_values(struct run *run, const struct batch *in, struct 
 
         if (def->input != run->input)
             continue;
+        run->values[i] = arena_alloc(in->arena, (def->n_values + 1) * sizeof(**run->values));
+        run->fields[i] = arena_alloc(in->arena, (def->n_fields + 1) * sizeof(**run->fields));
+        run->v[i] = arena_alloc(in->arena, (def->n_values + 2) * sizeof(**run->v));
         for (size_t v = 0; v < def->n_values; v++)
             if (expr_eval(def->values[v].expr, in, &run->values[i][v], err) != OK)
                 return err->status;

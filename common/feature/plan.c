@@ -6,6 +6,17 @@
 #include "feature/parts.h"
 #include "feature/ring.h"
 
+/* The items, with room for one more: twice as many when they are a power of two. */
+static void *with_room(struct plan *p, const void *items, size_t n, size_t size)
+{
+    void *more;
+
+    if (n & (n - 1))
+        return (void *)(uintptr_t)items;
+    more = arena_alloc(p->arena, (n ? 2 * n : 1) * size);
+    return n ? memcpy(more, items, n * size) : more;
+}
+
 static bool is_same(const char *a, const char *b)
 {
     return a && b ? strcmp(a, b) == 0 : a == b;
@@ -39,6 +50,7 @@ int plan_value(struct plan *p, int ring, struct expr *e, const char *text, doubl
         expr_free(e);
         return -1;
     }
+    r->values = with_room(p, r->values, r->n_values, sizeof(*r->values));
     r->values[r->n_values] = (struct value){e, text, factor, is_text};
     return (int)r->n_values++;
 }
@@ -58,6 +70,7 @@ int plan_cursor(struct plan *p, int ring, struct cursor_def c)
     if (c.kind == CURSOR_TIME && c.ms > r->horizon_ms)
         r->horizon_ms = c.ms;
     r->keeps_all = r->keeps_all || c.kind == CURSOR_LAST;
+    r->cursors = with_room(p, r->cursors, r->n_cursors, sizeof(c));
     r->cursors[r->n_cursors] = c;
     return (int)r->n_cursors++;
 }
@@ -77,6 +90,7 @@ int plan_part(struct plan *p, int ring, struct part_def part)
     if (r->n_parts == PARTS_MAX)
         return -1;
     r->keeps_all = r->keeps_all || part.tail < 0;
+    r->parts = with_room(p, r->parts, r->n_parts, sizeof(part));
     r->parts[r->n_parts] = part;
     if (part.inner)
         r->tiled[r->n_tiled++] = (uint8_t)r->n_parts;
@@ -177,6 +191,7 @@ void plan_layout(struct plan *p, struct arena *arena)
     for (size_t i = 0; i < p->n_rings; i++) {
         struct ring_def *r = &p->rings[i];
 
+        r->cursors = with_room(p, r->cursors, r->n_cursors, sizeof(*r->cursors));
         r->cursors[r->n_cursors++] = (struct cursor_def){.kind = CURSOR_TIME, .floor = true, .head = -1, .ms = r->horizon_ms};
         put_in_order(r);
         link_parts(r, arena);

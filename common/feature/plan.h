@@ -5,10 +5,10 @@
 #include "base/attr.h"
 #include "feature/expr.h"
 
-#define RINGS_MAX 16
+#define RINGS_MAX 64
 #define VALUES_MAX 16  /* different expressions of one ring */
-#define CURSORS_MAX 32 /* of one ring */
-#define PARTS_MAX 96   /* of one ring */
+#define CURSORS_MAX 65 /* of one ring */
+#define PARTS_MAX 250  /* of one ring */
 #define ORDERS_MAX 20
 #define FIELDS_MAX 32 /* that joins take from one input and condition */
 #define KEPT SIZE_MAX
@@ -62,13 +62,13 @@ struct ring_def {
     struct expr *valid;  /* the time that a row is for, by which rows lie (ahead.h); NULL: they lie by their own */
     const char *valid_text;
     int64_t keep_ms;     /* there, the longest delay of what asks */
-    struct value values[VALUES_MAX];
+    struct value *values;
     size_t n_values;
-    struct cursor_def cursors[CURSORS_MAX];
+    struct cursor_def *cursors;
     size_t n_cursors;
     uint8_t order[CURSORS_MAX]; /* heads before tails, those by time first */
     size_t n_by_time;
-    struct part_def parts[PARTS_MAX];
+    struct part_def *parts;
     size_t n_parts;
     uint8_t tiled[PARTS_MAX]; /* those of tiles */
     size_t n_tiled;
@@ -81,6 +81,7 @@ struct ring_def {
 };
 
 struct plan {
+    struct arena *arena; /* of all that it points to */
     struct ring_def rings[RINGS_MAX];
     size_t n_rings;
     uint32_t page_bytes, head_bytes;
@@ -88,7 +89,7 @@ struct plan {
     uint8_t *empty; /* a head without events */
 };
 
-/* Each finds or makes; -1 when there are too many. */
+/* Each finds or makes, which moves those of its kind; -1 when there are too many. */
 int plan_ring(struct plan *p, size_t input, struct expr *where, const char *where_text, struct expr *valid, const char *valid_text);
 int plan_value(struct plan *p, int ring, struct expr *e, const char *text, double factor, bool is_text);
 int plan_cursor(struct plan *p, int ring, struct cursor_def c);

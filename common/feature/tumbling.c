@@ -228,8 +228,8 @@ struct taking {
     const struct features *f;
     struct state *state;
     struct window_rows *rows;
-    struct col values[RINGS_MAX][VALUES_MAX], where[RINGS_MAX];
-    double v[RINGS_MAX][VALUES_MAX]; /* of the event in hand */
+    struct col *values[RINGS_MAX], where[RINGS_MAX];
+    double *v[RINGS_MAX]; /* of the event in hand */
     bool takes[RINGS_MAX];
     int64_t commit;
 };
@@ -240,6 +240,8 @@ static enum status begin_taking(struct taking *t, const struct batch *in, struct
     for (size_t i = 0; i < t->f->plan.n_rings; i++) {
         const struct ring_def *def = &t->f->plan.rings[i];
 
+        t->values[i] = arena_alloc(in->arena, (def->n_values + 1) * sizeof(**t->values));
+        t->v[i] = arena_alloc(in->arena, (def->n_values + 1) * sizeof(**t->v));
         for (size_t v = 0; v < def->n_values; v++)
             if (expr_eval(def->values[v].expr, in, &t->values[i][v], err) != OK)
                 return err->status;

@@ -114,7 +114,7 @@ static const struct key_def rule_keys[] = {
 };
 static const struct key_def feature_keys[] = {
     {"over", "window or list, required", "One column for each, `<name>_<window>`. `7d`: (t - 7d, t], the record itself included; `last10`: the last ten records; `gap30m`: the session, all records back to a pause of more than 30 minutes; `ever`. Of `ewm`: half-lives. Without one `last`, `previous` and `since` are of the last record."},
-    {"where", "condition", "Over the fields of the same input: other records are not there. Null is not true. Default: all."},
+    {"where", "condition", "Over the fields of the same input: other records are not there. Null is not true. At most 64 different ones in a stage, each input without one counted as one; over each at most 64 different ends of windows. Default: all."},
     {"self", "boolean", "`false`: without the record itself. Default: `true`, but for `previous`, `since`, `ratio` and `zscore`."},
     {"rank", "1 to 16", "Of `top`. Default: 1."},
     {"share", "0 to 1", "Of `quantile`, required."},
