@@ -14,31 +14,39 @@ struct candidate {
     double v;
 };
 
-static struct candidate *at(const struct past *p, const struct part_deque *d, uint32_t i)
+static uint32_t cap_of(const struct plan *plan, const struct part_deque *d)
 {
-    uint32_t cap = (uint32_t)(run_bytes(p->plan, d->order) / sizeof(struct candidate));
-
-    return (struct candidate *)past_at(p, d->run) + ((d->first + i) & (cap - 1));
+    return (uint32_t)(run_bytes(plan, d->run.order) / sizeof(struct candidate));
 }
 
-/* Room for one more; the candidates then begin at the run's beginning. */
-static bool make_room(struct past *p, const struct part_def *def)
+static struct candidate *at(const struct past *p, const struct part_deque *d, uint32_t i)
 {
-    struct part_deque *d = part_of(p, def), old = *d;
-    uint32_t run;
+    return (struct candidate *)past_at(p, d->run.place) + ((d->first + i) & (cap_of(p->plan, d) - 1));
+}
 
-    if (d->run && d->n < run_bytes(p->plan, d->order) / sizeof(struct candidate))
-        return true;
-    run = past_take(p, old.run ? old.order + 1 : 0);
-    if (run == 0)
+/* Into a run of that order; the candidates then begin at its beginning. */
+static bool move(struct past *p, const struct part_def *def, unsigned order)
+{
+    uint32_t place = past_take(p, order);
+    struct part_deque *d = part_of(p, def), old = *d;
+
+    if (place == 0)
         return false;
-    d = part_of(p, def);
-    *d = (struct part_deque){run, 0, old.n, old.run ? old.order + 1 : 0};
+    *d = (struct part_deque){{place, order}, 0, old.n};
     for (uint32_t i = 0; i < old.n; i++)
         *at(p, d, i) = *at(p, &old, i);
-    if (old.run)
-        past_give(p, old.run, old.order);
+    past_give_run(p, &old.run);
     return true;
+}
+
+/* Room for one more. */
+static bool make_room(struct past *p, const struct part_def *def)
+{
+    const struct part_deque *d = part_of(p, def);
+
+    if (d->run.place && d->n < cap_of(p->plan, d))
+        return true;
+    return move(p, def, d->run.place ? d->run.order + 1 : 0);
 }
 
 static void mark(struct past *p, const struct part_deque *d, uint32_t from)
@@ -95,16 +103,10 @@ static void evict(struct past *p, const struct part_def *def, const struct event
 
     if (d->n == 0 || (uint32_t)at(p, d, 0)->pos != e->pos)
         return;
-    d->first = (d->first + 1) & (uint32_t)(run_bytes(p->plan, d->order) / sizeof(struct candidate) - 1);
+    d->first = (d->first + 1) & (cap_of(p->plan, d) - 1);
     d->n--;
-}
-
-static void give_run(struct past *p, const struct part_def *def)
-{
-    const struct part_deque *d = part_of(p, def);
-
-    if (d->run)
-        past_give(p, d->run, d->order);
+    if (d->run.order && d->n < cap_of(p->plan, d) / 8)
+        (void)move(p, def, d->run.order - 1);
 }
 
 static void shift(struct past *p, const struct part_def *def, uint32_t pos)
@@ -121,10 +123,10 @@ static void shift(struct past *p, const struct part_def *def, uint32_t pos)
 static void expect(const uint8_t *value, const struct plan *plan, const struct part_def *def)
 {
     const struct part_deque *d = (const struct part_deque *)(const void *)(value + def->at);
-    uint32_t cap = (uint32_t)(run_bytes(plan, d->order) / sizeof(struct candidate));
+    uint32_t cap = cap_of(plan, d);
 
-    __builtin_prefetch(value + (size_t)d->run * 8 + (d->first & (cap - 1)) * sizeof(struct candidate));
-    __builtin_prefetch(value + (size_t)d->run * 8 + ((d->first + d->n) & (cap - 1)) * sizeof(struct candidate));
+    __builtin_prefetch(value + (size_t)d->run.place * 8 + (d->first & (cap - 1)) * sizeof(struct candidate));
+    __builtin_prefetch(value + (size_t)d->run.place * 8 + ((d->first + d->n) & (cap - 1)) * sizeof(struct candidate));
 }
 
 double part_deque_best(const struct past *p, const struct part_def *def)
@@ -134,21 +136,15 @@ double part_deque_best(const struct past *p, const struct part_def *def)
     return d->n ? at(p, d, 0)->v : NAN;
 }
 
-static bool check(const struct past *p, const struct part_def *def, struct claims *c)
+static bool check(const struct past *p, const struct part_def *def)
 {
     const struct part_deque *d = part_of(p, def);
-    size_t cap;
 
-    if (d->run == 0)
-        return d->n == 0;
-    if (!past_claim(c, d->run, d->order))
-        return false;
-    cap = run_bytes(p->plan, d->order) / sizeof(struct candidate);
-    return d->first < cap && d->n <= cap;
+    return d->run.place ? d->first < cap_of(p->plan, d) && d->n <= cap_of(p->plan, d) : d->n == 0;
 }
 
-#define CANDIDATES .item_bytes = sizeof(struct candidate), .item = "value that no later one beats"
+#define CANDIDATES .n_runs = 1, .item_bytes = sizeof(struct candidate), .item = "value that no later one beats"
 const struct part_kind PART_MIN = {.name = "min", .bytes = sizeof(struct part_deque), CANDIDATES, .add = min_add,
-                                   .evict = evict, .give_run = give_run, .shift = shift, .check = check, .expect = expect};
+                                   .evict = evict, .shift = shift, .check = check, .expect = expect};
 const struct part_kind PART_MAX = {.name = "max", .bytes = sizeof(struct part_deque), CANDIDATES, .add = max_add,
-                                   .evict = evict, .give_run = give_run, .shift = shift, .check = check, .expect = expect};
+                                   .evict = evict, .shift = shift, .check = check, .expect = expect};

@@ -258,6 +258,7 @@ static enum status apply_row(struct run *run, int64_t event_ms, int64_t floor, s
     if (p->st == OK && moved) {
         for (size_t i = 0; i < plan->n_rings; i++)
             ring_trim(p, &plan->rings[i]);
+        past_pack(p);
         past_head(p)->as_of = m.as_of;
         state_dirty(p->state, p->entry, 0, 1, p->commit);
     }

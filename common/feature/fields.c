@@ -91,6 +91,16 @@ void fields_give(struct past *p, uint32_t place)
     past_give(p, place, run_order(p->plan, ((const struct packed *)past_at(p, place))->n_bytes));
 }
 
+uint32_t fields_move(struct past *to, const struct past *from, uint32_t place)
+{
+    const struct packed *packed = past_at(from, place);
+    uint32_t now = past_take(to, run_order(to->plan, packed->n_bytes));
+
+    if (now)
+        memcpy(past_at(to, now), packed, packed->n_bytes);
+    return now;
+}
+
 bool fields_check(const struct past *p, const struct ring_def *def, uint32_t place, struct claims *c)
 {
     const struct packed *from = past_at(p, place);

@@ -19,6 +19,7 @@ size_t fields_bytes(const struct ring_def *def, const struct col *const *cols, s
 /* The place; 0, and the past says why, where there is no room. */
 uint32_t fields_put(struct past *p, const struct ring_def *def, const struct col *const *cols, size_t r);
 void fields_give(struct past *p, uint32_t place);
+uint32_t fields_move(struct past *to, const struct past *from, uint32_t place); /* a copy's place, in another past of the same plan */
 struct claims;
 /* Of a row from outside (past_check.h): whether its run, which it claims, is there, and all of the event in it. */
 bool fields_check(const struct past *p, const struct ring_def *def, uint32_t place, struct claims *c);

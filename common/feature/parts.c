@@ -1,4 +1,4 @@
-/* common/feature/parts.c: parts of fixed size. */
+/* common/feature/parts.c: what all parts have, and those of fixed size. */
 #include "feature/parts.h"
 
 #include <math.h>
@@ -16,6 +16,26 @@ int128 scaled_of(double v, double factor)
     if (fabs(x) < 1e15)
         return rounded.i - zero.i;
     return fabs(x) < 9e18 ? (int128)llrint(x) : (int128)x;
+}
+
+void part_clear(struct past *p, const struct part_def *def)
+{
+    for (size_t i = 0; i < def->kind->n_runs; i++)
+        past_give_run(p, part_run_of(p, def, i));
+    memset(part_of(p, def), 0, def->kind->bytes);
+}
+
+void part_move_runs(struct past *p, const struct part_def *def, const struct past *from, const struct part_def *base)
+{
+    for (size_t i = 0; i < def->kind->n_runs; i++) {
+        struct part_run was = *part_run_of(from, base, i), now = {0, 0};
+
+        if (was.place && (now.place = past_take(p, was.order)) != 0) {
+            now.order = was.order;
+            memcpy(past_at(p, now.place), past_at(from, was.place), run_bytes(p->plan, was.order));
+        }
+        *part_run_of(p, def, i) = now;
+    }
 }
 
 /* ---- events ---- */

@@ -38,6 +38,27 @@ void past_open(struct past *p, struct entry *e)
     p->base = e->value;
 }
 
+void past_begin(struct past *p)
+{
+    struct past_head *h = past_head(p);
+
+    h->end = p->plan->head_bytes / 8;
+    h->used = 0;
+    memset(h->free, 0, p->plan->n_orders * sizeof(*h->free));
+}
+
+void past_replace(struct past *p, const struct past *by)
+{
+    size_t n_bytes = (size_t)past_head(by)->end * 8;
+
+    if (state_resize(p->state, p->entry, n_bytes, p->err) != OK) {
+        p->st = ERR_FATAL;
+        return;
+    }
+    p->base = memcpy(p->entry->value, by->base, n_bytes);
+    state_dirty(p->state, p->entry, 0, n_bytes, p->commit);
+}
+
 void past_scratch(struct past *p, const struct past *of)
 {
     *p = *of;
@@ -75,6 +96,7 @@ uint32_t past_take(struct past *p, unsigned order)
             return 0;
         past_head(p)->end += (uint32_t)(size / 8);
     }
+    past_head(p)->used += 1U << order;
     memset(past_at(p, place), 0, size);
     past_dirty(p, place, size);
     return place;
@@ -87,6 +109,14 @@ void past_give(struct past *p, uint32_t place, unsigned order)
     memcpy(past_at(p, place), &h->free[order], sizeof(h->free[order]));
     past_dirty(p, place, sizeof(h->free[order]));
     h->free[order] = place;
+    h->used -= 1U << order;
+}
+
+void past_give_run(struct past *p, struct part_run *run)
+{
+    if (run->place)
+        past_give(p, run->place, run->order);
+    *run = (struct part_run){0, 0};
 }
 
 void past_dirty(struct past *p, uint32_t place, size_t n_bytes)

@@ -5,7 +5,8 @@
  * Shape    head: the time as of which the cursors stand, the pool of pages, and for each ring its ends, cursors and parts
  *          (docs/adr/0007). A place is a number of 8-byte words from the value's beginning, so that nothing is a pointer; 0 is none.
  *          A run is 2^order pages in one piece: a ring takes single ones, tables what they need.
- * Owner    the entry's value; past_take moves it: pointers into it are made anew afterwards.
+ * Shrinks  once most of its pages are free (past_pack): what it has then moves together at its beginning.
+ * Owner    the entry's value; past_take and past_pack move it: pointers into it are made anew afterwards.
  * Errors   past_take: 0, and `st` says why; whatever goes on then changes nothing that counts, for the task ends.
  */
 #ifndef FEATURE_PAST_H
@@ -26,9 +27,16 @@ struct past {
     enum status st;
 };
 
+/* A run that a part has. */
+struct part_run {
+    uint32_t place; /* 0: none */
+    uint32_t order;
+};
+
 struct past_head {
     int64_t as_of; /* of the cursors but for the floors */
     uint32_t end;  /* what lies beyond was never taken */
+    uint32_t used; /* pages that are taken */
     uint32_t free[]; /* the first free run of each order; its first word is the next one's place */
 };
 
@@ -46,6 +54,12 @@ void past_scratch(struct past *p, const struct past *of);
 void past_expect(const uint8_t *value, const struct plan *plan);
 uint32_t past_take(struct past *p, unsigned order); /* zeroed */
 void past_give(struct past *p, uint32_t place, unsigned order);
+void past_give_run(struct past *p, struct part_run *run); /* which is none then, too */
+/* Gives memory back, if the value is of several chunks and three quarters of its pages are free (pack.c); */
+void past_pack(struct past *p);
+void past_move_together(struct past *p); /* whatever is free; */
+void past_begin(struct past *p); /* for which a copy of its head begins without pages, */
+void past_replace(struct past *p, const struct past *by); /* and takes its place */
 /* bytes from `place` were or will be changed. The head needs no word. */
 void past_dirty(struct past *p, uint32_t place, size_t n_bytes);
 

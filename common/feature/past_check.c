@@ -46,14 +46,18 @@ static uint32_t word_at(const struct past *p, uint32_t place)
     return next;
 }
 
-/* A list that comes back to itself claims a run twice. */
+/* A list that comes back to itself claims a run twice. What is in no list is in use. */
 static bool check_free(struct claims *c)
 {
+    size_t n_free = 0;
+
     for (unsigned order = 0; order < c->past.plan->n_orders; order++)
         for (uint32_t place = past_head(&c->past)->free[order]; place != 0; place = word_at(&c->past, place))
             if (!past_claim(c, place, order))
                 return false;
-    return true;
+            else
+                n_free += (size_t)1 << order;
+    return past_head(&c->past)->used == c->n_pages - n_free;
 }
 
 /* The cursors whose next event is on this page, the number-th of the ring. */
@@ -148,7 +152,13 @@ static bool check_parts(struct claims *c, const struct ring_def *def)
             return false;
         if (d->base >= 0 && cursor_of(p, def, def->parts[d->base].head)->pos - first > head)
             return false;
-        if (d->kind->check && !d->kind->check(p, d, c))
+        for (size_t k = 0; k < d->kind->n_runs; k++) {
+            const struct part_run *run = part_run_of(p, d, k);
+
+            if (run->place ? !past_claim(c, run->place, run->order) : run->order != 0)
+                return false;
+        }
+        if (d->kind->check && !d->kind->check(p, d))
             return false;
     }
     return true;

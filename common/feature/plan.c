@@ -94,6 +94,8 @@ int plan_part(struct plan *p, int ring, struct part_def part)
     r->parts[r->n_parts] = part;
     if (part.inner)
         r->tiled[r->n_tiled++] = (uint8_t)r->n_parts;
+    if (part.kind->fall)
+        r->sampled[r->n_sampled++] = (uint8_t)r->n_parts;
     return (int)r->n_parts++;
 }
 
@@ -184,7 +186,7 @@ void plan_layout(struct plan *p, struct arena *arena)
         if (p->rings[i].n_fields && p->n_orders < FIELDS_ORDERS)
             p->n_orders = FIELDS_ORDERS;
         for (size_t k = 0; k < p->rings[i].n_parts; k++)
-            if (p->rings[i].parts[k].kind->item_bytes)
+            if (p->rings[i].parts[k].kind->n_runs)
                 p->n_orders = ORDERS_MAX;
     }
     at = past_head_bytes(p->n_orders);

@@ -72,6 +72,8 @@ struct ring_def {
     size_t n_parts;
     uint8_t tiled[PARTS_MAX]; /* those of tiles */
     size_t n_tiled;
+    uint8_t sampled[PARTS_MAX]; /* those that may have to be shown the window's events again */
+    size_t n_sampled;
     const struct feature_col *fields; /* that joins take: their place stands in a row behind its values (fields.h), and behind it, with `valid`, the row's own time */
     size_t n_fields;
     bool keeps_all;    /* a part since ever takes in also what no window can ask for, and one of the last n may be as old as it likes */

@@ -33,32 +33,30 @@ static uint64_t stamp(int64_t tile)
 
 static struct recent *values_of(const struct past *p, const struct part_recent *d)
 {
-    return past_at(p, d->run);
+    return past_at(p, d->run.place);
 }
 
 static void mark(struct past *p, const struct part_recent *d, uint32_t i)
 {
-    past_dirty(p, d->run + i * (uint32_t)(sizeof(struct recent) / 8), sizeof(struct recent));
+    past_dirty(p, d->run.place + i * (uint32_t)(sizeof(struct recent) / 8), sizeof(struct recent));
 }
 
 /* Room for one more. */
 static bool make_room(struct past *p, const struct part_def *def)
 {
     struct part_recent *d = part_of(p, def), old = *d;
-    uint32_t run;
+    unsigned order = old.run.place ? old.run.order + 1 : 0;
+    uint32_t place;
 
-    if (old.run && (old.n + 1) * sizeof(struct recent) <= run_bytes(p->plan, old.order))
+    if (old.run.place && (old.n + 1) * sizeof(struct recent) <= run_bytes(p->plan, old.run.order))
         return true;
-    run = past_take(p, old.run ? old.order + 1 : 0);
-    if (run == 0)
+    place = past_take(p, order);
+    if (place == 0)
         return false;
     d = part_of(p, def);
-    d->run = run;
-    d->order = old.run ? old.order + 1 : 0;
-    if (old.run) {
-        memcpy(past_at(p, run), past_at(p, old.run), old.n * sizeof(struct recent));
-        past_give(p, old.run, old.order);
-    }
+    d->run = (struct part_run){place, order};
+    memcpy(past_at(p, place), past_at(p, old.run.place), old.n * sizeof(struct recent));
+    past_give_run(p, &old.run);
     return true;
 }
 
@@ -73,21 +71,15 @@ static void put_register(struct past *p, uint32_t run, double v, int64_t tile)
     past_dirty(p, (uint32_t)(((uint8_t *)r - p->base) / 8), (RANK_MAX + 1) * sizeof(*r));
 }
 
-static void give_registers(struct past *p, struct part_recent *d)
-{
-    if (d->registers)
-        past_give(p, d->registers, run_order(p->plan, sizeof(registers)));
-    d->registers = 0;
-}
-
 static void begin_registers(struct past *p, const struct part_def *def)
 {
-    uint32_t run = past_take(p, run_order(p->plan, sizeof(registers)));
+    unsigned order = run_order(p->plan, sizeof(registers));
+    uint32_t place = past_take(p, order);
     struct part_recent *d = part_of(p, def);
 
-    d->registers = run;
-    for (uint32_t i = 0; run && i < d->n; i++)
-        put_register(p, run, values_of(p, d)[i].v, values_of(p, d)[i].tile);
+    d->registers = (struct part_run){place, place ? order : 0};
+    for (uint32_t i = 0; place && i < d->n; i++)
+        put_register(p, place, values_of(p, d)[i].v, values_of(p, d)[i].tile);
 }
 
 static int64_t begins(const struct part_def *def, int64_t as_of)
@@ -107,9 +99,9 @@ static void purge(struct past *p, struct part_recent *d, int64_t from)
         if (all[i].tile >= from)
             all[n++] = all[i];
     if (n < d->n)
-        give_registers(p, d);
+        past_give_run(p, &d->registers);
     d->n = n;
-    past_dirty(p, d->run, n * sizeof(*all));
+    past_dirty(p, d->run.place, n * sizeof(*all));
 }
 
 /* Of the values that are kept that of the earliest tile gives way, if this one is no earlier. */
@@ -159,24 +151,17 @@ static void add(struct past *p, const struct part_def *def, const struct event *
         return;
     put_value(p, def, e->v, tile, begins(def, e->ms));
     d = part_of(p, def);
-    if (d->registers)
-        put_register(p, d->registers, e->v, tile);
+    if (d->registers.place)
+        put_register(p, d->registers.place, e->v, tile);
 }
 
 /* Into an empty one. */
 static void merge(struct past *p, const struct part_def *def, const struct past *from, const struct part_def *base)
 {
     const struct part_recent *f = part_of(from, base);
-    unsigned order = run_order(p->plan, sizeof(registers));
-    struct part_recent *d;
-    uint32_t run = f->run ? past_take(p, f->order) : 0, own = f->registers ? past_take(p, order) : 0;
 
-    d = part_of(p, def);
-    *d = (struct part_recent){run, f->order, f->n, own};
-    if (run)
-        memcpy(past_at(p, run), past_at(from, f->run), f->n * sizeof(struct recent));
-    if (own)
-        memcpy(past_at(p, own), past_at(from, f->registers), sizeof(registers));
+    *(struct part_recent *)part_of(p, def) = *f;
+    part_move_runs(p, def, from, base);
 }
 
 /* The register's greatest rank in the window. */
@@ -198,28 +183,29 @@ double part_recent(const struct past *p, const struct part_def *def, int64_t as_
 
     for (uint32_t i = 0; i < d->n; i++)
         n += all[i].tile >= from;
-    if (n <= DISTINCT_EXACT || d->registers == 0)
+    if (n <= DISTINCT_EXACT || d->registers.place == 0)
         return n;
     for (uint32_t i = 0; i < REGISTERS; i++)
-        by_rank[rank_of((*(registers *)past_at(p, d->registers))[i], stamp(from))]++;
+        by_rank[rank_of((*(registers *)past_at(p, d->registers.place))[i], stamp(from))]++;
     return part_estimate(by_rank, RANK_MAX, REGISTERS);
 }
 
-static bool check(const struct past *p, const struct part_def *def, struct claims *c)
+static bool check(const struct past *p, const struct part_def *def)
 {
     const struct part_recent *d = part_of(p, def);
 
-    if (d->run ? !past_claim(c, d->run, d->order) || d->n > run_bytes(p->plan, d->order) / sizeof(struct recent) : d->n != 0)
+    if (d->run.place ? d->n > run_bytes(p->plan, d->run.order) / sizeof(struct recent) : d->n != 0)
         return false;
-    if (d->registers == 0)
+    if (d->registers.place == 0)
         return true;
-    if (!past_claim(c, d->registers, run_order(p->plan, sizeof(registers))))
+    if (d->registers.order != run_order(p->plan, sizeof(registers)))
         return false;
     for (uint32_t i = 0; i < REGISTERS; i++)
-        if ((*(registers *)past_at(p, d->registers))[i][0] > RANK_MAX)
+        if ((*(registers *)past_at(p, d->registers.place))[i][0] > RANK_MAX)
             return false;
     return true;
 }
 
 const struct part_kind PART_RECENT = {.name = "recent", .bytes = sizeof(struct part_recent), .item_bytes = sizeof(struct recent),
+                                      .n_runs = 2, .run_at = {offsetof(struct part_recent, run), offsetof(struct part_recent, registers)},
                                       .item = "of the latest 257 values", .add = add, .merge = merge, .check = check};

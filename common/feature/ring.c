@@ -93,28 +93,71 @@ static void back(struct past *p, const struct ring_def *def, int c, uint32_t row
     run_links(p, def, c, row, cursor_of(p, def, c)->pos, /* turned= */ true);
 }
 
+typedef void see_fn(struct past *p, const struct part_def *d, const struct event *e);
+
+/* The events from s up to the part's head. */
+static void show(struct past *p, const struct ring_def *def, const struct part_def *d, struct spot s, see_fn *see)
+{
+    for (; s.pos != cursor_of(p, def, d->head)->pos; s.pos++) {
+        const struct row *row = row_of(p, s.row);
+        struct event e = {row->ms, s.pos, d->value < 0 ? 0 : row->v[d->value]};
+
+        see(p, d, &e);
+        s.row = ring_next(p, def, s.row);
+    }
+}
+
+/* Parts that have given up events which they need again. */
+static void show_again(struct past *p, const struct ring_def *def)
+{
+    for (size_t i = 0; i < def->n_sampled; i++) {
+        const struct part_def *d = &def->parts[def->sampled[i]];
+
+        while (d->kind->fall(p, d))
+            show(p, def, d, ring_spot(p, def, d->tail), d->kind->again);
+    }
+}
+
 #define LEAVE_MIN 8 /* events: fewer are as soon taken out one by one */
 
-/* A cursor that only takes events out and passes the newest leaves nothing behind: however many they are, none is looked at. */
-static bool leave_all(struct past *p, const struct ring_def *def, int c, int64_t until)
+/* A cursor that only takes events out and leaves no more behind than stays_max: its parts see these anew, and however many leave, none is looked at. */
+static bool leave(struct past *p, const struct ring_def *def, int c, int64_t until, uint32_t stays_max)
 {
     const struct cursor_def *d = &def->cursors[c];
     const struct ring *r = ring_of(p, def);
+    struct spot stays = {r->end_pos, 0};
 
-    if (r->end_pos - cursor_of(p, def, c)->pos < LEAVE_MIN || row_of(p, r->last_row)->ms > until)
+    if (r->end_pos - cursor_of(p, def, c)->pos < LEAVE_MIN)
         return false;
+    for (uint32_t row = r->last_row; row != 0 && row_of(p, row)->ms > until; row = ring_prev(p, def, row)) {
+        if (r->end_pos - stays.pos == stays_max)
+            return false;
+        stays = (struct spot){stays.pos - 1, row};
+    }
     for (size_t i = 0; i < d->n_links; i++)
         if (d->links[i].add)
             return false;
+    cursor_of(p, def, c)->pos = stays.pos;
+    stand_at(p, def, c, stays.row);
     for (size_t i = 0; i < d->n_links; i++) {
         const struct part_def *part = &def->parts[d->links[i].part];
 
-        if (part->kind->item_bytes)
-            part->kind->give_run(p, part);
-        memset(part_of(p, part), 0, part->kind->bytes);
+        part_clear(p, part);
+        show(p, def, part, stays, part->kind->add);
     }
-    *cursor_of(p, def, c) = (struct cursor){INT64_MAX, r->end_pos, 0};
     return true;
+}
+
+/* Takes out what a window has lost: one by one, until those that stay are no more than those that it took out. */
+static void pass_until(struct past *p, const struct ring_def *def, int c, int64_t until)
+{
+    const struct cursor *s = cursor_of(p, def, c);
+
+    for (uint32_t n = 0; s->ms <= until && s->next; n++, s = cursor_of(p, def, c)) {
+        if ((n & (n - 1)) == 0 && leave(p, def, c, until, n))
+            return;
+        pass(p, def, c);
+    }
 }
 
 /* Where the chain begins that ends at the head. Events before `known` were chained already. */
@@ -154,9 +197,7 @@ bool ring_seek(struct past *p, const struct ring_def *def, struct moments m)
         was[c] = s->pos;
         if (s->ms > until)
             continue;
-        if (s->next && !leave_all(p, def, c, until))
-            for (; s->ms <= until && s->next; s = cursor_of(p, def, c))
-                pass(p, def, c);
+        pass_until(p, def, c, until);
         moved |= cursor_of(p, def, c)->pos != was[c];
     }
     for (size_t i = def->n_by_time; i < def->n_cursors; i++) {
@@ -169,6 +210,7 @@ bool ring_seek(struct past *p, const struct ring_def *def, struct moments m)
         for (; ahead(begin, cursor_of(p, def, c)->pos) > 0; moved = true)
             pass(p, def, c);
     }
+    show_again(p, def);
     return moved;
 }
 
@@ -197,8 +239,8 @@ void ring_expect(const uint8_t *value, const struct plan *plan, const struct rin
     for (size_t i = 0; i < def->n_parts; i++)
         if (def->parts[i].kind->expect)
             def->parts[i].kind->expect(value, plan, &def->parts[i]);
-        else if (def->parts[i].kind->item_bytes && !def->parts[i].inner)
-            __builtin_prefetch(value + (size_t)*(const uint32_t *)(const void *)(value + def->parts[i].at) * 8);
+        else if (def->parts[i].kind->n_runs)
+            __builtin_prefetch(value + (size_t)*(const uint32_t *)(const void *)(value + def->parts[i].at + def->parts[i].kind->run_at[0]) * 8);
     if (((last - plan->head_bytes / 8) & (plan->page_bytes / 8 - 1)) == last_word(def))
         past_expect(value, plan);
 }
@@ -245,21 +287,12 @@ static void anew(struct past *p, const struct ring_def *def, const struct part_d
     const struct part_def *base = d->base < 0 ? NULL : &def->parts[d->base];
     struct spot s = ring_spot(p, def, base ? base->head : d->tail);
 
-    if (d->kind->give_run)
-        d->kind->give_run(p, d);
-    memset(part_of(p, d), 0, d->kind->bytes);
+    part_clear(p, d);
     if (base && d->kind->merge)
         d->kind->merge(p, d, p, base);
     else if (base)
         memcpy(part_of(p, d), part_of(p, base), d->kind->bytes);
-    for (; s.pos != cursor_of(p, def, d->head)->pos; s.pos++) {
-        double v[VALUES_MAX];
-        struct event e = {row_of(p, s.row)->ms, s.pos, 0};
-
-        copy_values(p, def, s.row, v);
-        take(p, def, (int)(d - def->parts), true, &e, v);
-        s.row = ring_next(p, def, s.row);
-    }
+    show(p, def, d, s, d->kind->add);
 }
 
 void ring_put(struct past *p, const struct ring_def *def, struct moments m, int64_t ms, const double *v)
@@ -298,6 +331,7 @@ void ring_put(struct past *p, const struct ring_def *def, struct moments m, int6
         else if (d->kind == CURSOR_GAP && passed[c] && cursor_of(p, def, c)->pos == s.pos + 1)
             reach_back(p, def, c, m);
     }
+    show_again(p, def);
 }
 
 /* The row at s goes: cursors beyond it stand one less beyond the beginning, those that stood at it before the next. */
@@ -356,6 +390,7 @@ void ring_remove_at(struct past *p, const struct ring_def *def, struct moments m
             anew(p, def, d);
     }
     follow(p, def, m, passed);
+    show_again(p, def);
 }
 
 bool ring_remove(struct past *p, const struct ring_def *def, struct moments m, int64_t ms)

@@ -24,10 +24,10 @@ static size_t tile_bytes(const struct part_def *def)
 
 static struct tile *at(const struct past *p, const struct part_def *def, const struct part_tiles *t, uint32_t i)
 {
-    uint32_t cap = (uint32_t)(run_bytes(p->plan, t->order) / tile_bytes(def));
+    uint32_t cap = (uint32_t)(run_bytes(p->plan, t->run.order) / tile_bytes(def));
 
     i += t->first;
-    return (struct tile *)(void *)((uint8_t *)past_at(p, t->run) + (i < cap ? i : i - cap) * tile_bytes(def));
+    return (struct tile *)(void *)((uint8_t *)past_at(p, t->run.place) + (i < cap ? i : i - cap) * tile_bytes(def));
 }
 
 int64_t part_tile_of(int64_t ms, int64_t tile_ms)
@@ -46,22 +46,20 @@ static int64_t begins(const struct part_def *def, int64_t as_of)
 static bool make_room(struct past *p, const struct part_def *def)
 {
     struct part_tiles *t = part_of(p, def), old = *t;
-    unsigned order = old.run ? old.order + 1 : 0;
-    uint32_t run;
+    unsigned order = old.run.place ? old.run.order + 1 : 0;
+    uint32_t place;
 
-    if (old.run && (old.n + 1) * tile_bytes(def) <= run_bytes(p->plan, old.order))
+    if (old.run.place && (old.n + 1) * tile_bytes(def) <= run_bytes(p->plan, old.run.order))
         return true;
-    run = past_take(p, order);
-    if (run == 0)
+    place = past_take(p, order);
+    if (place == 0)
         return false;
     t = part_of(p, def);
-    t->run = run;
-    t->order = order;
+    t->run = (struct part_run){place, order};
     t->first = 0;
     for (uint32_t i = 0; i < old.n; i++)
         memcpy(at(p, def, t, i), at(p, def, &old, i), tile_bytes(def));
-    if (old.run)
-        past_give(p, old.run, old.order);
+    past_give_run(p, &old.run);
     return true;
 }
 
@@ -129,7 +127,7 @@ bool part_tiles_expire(struct past *p, const struct part_def *def, int64_t as_of
             def->inner->out(t->total, at(p, def, t, 0)->inner);
         else
             anew = anew || memcmp(t->total, at(p, def, t, 0)->inner, def->inner->bytes) == 0;
-        cap = (uint32_t)(run_bytes(p->plan, t->order) / tile_bytes(def));
+        cap = (uint32_t)(run_bytes(p->plan, t->run.order) / tile_bytes(def));
         t->first = t->first + 1 < cap ? t->first + 1 : 0;
     }
     if (anew) {
@@ -151,19 +149,15 @@ static void merge(struct past *p, const struct part_def *def, const struct past 
             def->inner->in(t->total, at(from, base, theirs, i)->inner);
 }
 
-static bool check(const struct past *p, const struct part_def *def, struct claims *c)
+static bool check(const struct past *p, const struct part_def *def)
 {
     const struct part_tiles *t = part_of(p, def);
-    size_t cap;
+    size_t cap = run_bytes(p->plan, t->run.order) / tile_bytes(def);
 
-    if (t->run == 0)
-        return t->n == 0;
-    if (!past_claim(c, t->run, t->order))
-        return false;
-    cap = run_bytes(p->plan, t->order) / tile_bytes(def);
-    return t->first < cap && t->n <= cap;
+    return t->run.place ? t->first < cap && t->n <= cap : t->n == 0;
 }
 
 /* Besides, each tile has its inner part. */
 const struct part_kind PART_TILES = {.name = "tiles", .bytes = sizeof(struct part_tiles), .item_bytes = sizeof(struct tile), .item = "tile",
+                                     .n_runs = 1, .run_at = {offsetof(struct part_tiles, run)},
                                      .add = add, .merge = merge, .check = check};

@@ -2,7 +2,7 @@
 #ifndef TEST_STATE_MOVE_H
 #define TEST_STATE_MOVE_H
 
-#include "state/state.h"
+#include "feature/features_made.h"
 
 static inline struct state *restored(struct state *s)
 {
@@ -14,6 +14,23 @@ static inline struct state *restored(struct state *s)
         assert_int_equal(state_restore(to, state_get(to, chunk.entry->key, &err), chunk.index, chunk.n_chunks, chunk.bytes, 1, &err), OK);
     state_free(s);
     return to;
+}
+
+/* What a value of several chunks does when most of its pages are free, and then whether it still is one. */
+static inline void move_together(const struct features *f, struct state *s, struct view key)
+{
+    struct arena a = ARENA_EMPTY;
+    struct error err;
+    struct past p = {.plan = &f->plan, .state = s, .arena = &a, .commit = 1, .err = &err};
+
+    if (state_find(s, key) == NULL)
+        return;
+    past_open(&p, state_find(s, key));
+    past_move_together(&p);
+    assert_int_equal(past_head(&p)->end * (size_t)8, p.plan->head_bytes + past_head(&p)->used * (size_t)p.plan->page_bytes);
+    if (features_check(f, view_of(p.entry->value, p.entry->n_bytes), &err) != OK)
+        fail_msg("moved together: %s", err.text);
+    arena_done(&a);
 }
 
 /* What a commit does: what changed goes into the log. */

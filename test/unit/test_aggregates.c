@@ -326,6 +326,8 @@ static void apply(const struct features *f, struct state *s, struct trial *t, si
 
         if (e && features_check(f, view_of(e->value, e->n_bytes), &err) != OK)
             fail_msg("row %zu: %s", from + r, err.text);
+        if (n > 1)
+            move_together(f, s, keys[r]);
     }
     for (size_t r = 0; input == 0 && r < n; r++)
         for (size_t c = 0; c < features_n_cols(f); c++) {

@@ -406,7 +406,7 @@ static void the_state_of_another_version_is_refused(void **state)
     assert_true(take_one(w, w->tasks[0]));
     commit(w, w->tasks[0]);
     value = &w->changes[w->n_changes - 1].value;
-    layout = memmem(value->data, value->n, "\"layout\":1", 10);
+    layout = memmem(value->data, value->n, "\"layout\":", 9);
     assert_non_null(layout);
     layout[9] = '9';
     assert_int_equal(restore_again(w, &err), ERR_FATAL);

@@ -139,7 +139,7 @@ static bool near(const struct column *c, double want, double got)
 /* ---- the engine ---- */
 static struct features *compile(struct trial *t)
 {
-    static char texts[N_COLS][8];
+    static char texts[N_COLS][16];
     struct feature_def defs[N_COLS];
     struct features *f = NULL;
     struct error err;
@@ -283,6 +283,8 @@ static void one_done(struct one *o)
     arena_done(&o->a);
 }
 
+static bool is_rising; /* each value is larger than the one before */
+
 /* n events of a key, each `step` after the one before; the first feature after the last. */
 static double run(struct one *o, const char *key, int64_t ms, int64_t step, size_t n)
 {
@@ -303,7 +305,7 @@ static double run(struct one *o, const char *key, int64_t ms, int64_t step, size
         b.n_rows = k;
         x = batch_add_col(&b, "x", COL_DOUBLE);
         for (size_t r = 0; r < k; r++) {
-            x->f64[r] = (double)((from + r) * 7919 % 1000);
+            x->f64[r] = is_rising ? (double)(from + r) : (double)((from + r) * 7919 % 1000);
             keys[r] = view_str(key);
             times[r] = ms + (int64_t)(from + r) * step;
         }
@@ -393,6 +395,41 @@ static void a_hot_key_that_falls_silent_is_as_one_that_was_never_there(void **st
     one_done(&o);
 }
 
+/* A hundredth of a hot key's events is left, and then none; and each day half as many come: memory and what a changelog is told go with them. */
+static void a_hot_key_gives_its_memory_back(void **state)
+{
+    const struct feature_def defs[] = {{.name = "n", .aggregate = "count", .of = "buys", .over = day, .n_over = 1},
+                                       {.name = "v", .aggregate = "variance", .of = "x", .over = day, .n_over = 1},
+                                       {.name = "least", .aggregate = "min", .of = "x", .over = day, .n_over = 1},
+                                       {.name = "many", .aggregate = "distinct", .of = "x", .over = day, .n_over = 1},
+                                       {.name = "often", .aggregate = "top", .of = "x", .over = day, .n_over = 1}};
+    struct one o = one_new(defs, ARRAY_LEN(defs));
+    struct state *log = state_new(SIZE_MAX);
+    size_t least = state_bytes(o.s), most;
+    int64_t last = INT64_C(300000) * 288; /* a day */
+
+    (void)state;
+    is_rising = true;
+    assert_true(run(&o, "hot", 0, 288, 300000) == 300000);
+    commit_to(log, o.s);
+    most = state_bytes(o.s);
+    assert_true(run(&o, "hot", last - 288 * 3000 + INT64_C(86400000), 1, 1) == 3000);
+    commit_to(log, o.s);
+    printf("of %zu bytes %zu are left with a hundredth of the events\n", most - least, state_bytes(o.s) - least);
+    assert_true(state_bytes(o.s) - least < (most - least) / 20 && log_has(log, o.s, view_str("hot")));
+    assert_true(run(&o, "hot", 3 * last, 1, 1) == 1);
+    commit_to(log, o.s);
+    assert_true(state_bytes(o.s) - least < 2 * STATE_CHUNK_BYTES && log_has(log, o.s, view_str("hot")));
+    for (int64_t step = 864, n = 100000; n > 100; last += 86400000, step *= 2, n /= 2)
+        assert_true(run(&o, "hot", 4 * INT64_C(86400000) + last, step, (size_t)n) >= (double)n);
+    commit_to(log, o.s);
+    printf("%zu bytes after days of half as many each\n", state_bytes(o.s) - least);
+    assert_true(state_bytes(o.s) - least < 4 * STATE_CHUNK_BYTES && log_has(log, o.s, view_str("hot")));
+    is_rising = false;
+    state_free(log);
+    one_done(&o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -400,6 +437,7 @@ int main(void)
         cmocka_unit_test(a_warm_key_takes_no_memory),
         cmocka_unit_test(a_hot_key_has_no_more_tiles_than_another),
         cmocka_unit_test(a_hot_key_that_falls_silent_is_as_one_that_was_never_there),
+        cmocka_unit_test(a_hot_key_gives_its_memory_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
