@@ -11,7 +11,7 @@
  *                                    puts RATE records a second into IN and reads OUT; prints N P50 P99 P999 MAX (ms) of what was
  *                                    put after WARM_S seconds. BODIES: a topic whose records are put, but for its first SKIP (a
  *                                    stage drops what it has had before); or - for card transactions, the first of event time
- *                                    SKIP
+ *                                    SKIP; or hot for the same, each second one of one card, which do not count
  *
  * Readers see committed records only. A record's time is the moment before it is handed to the producer; it travels in the
  * header traceparent, which every stage passes on.
@@ -37,6 +37,7 @@
 #define POLL_MS 20
 #define BATCH 1024
 #define QUIET_MS 5000 /* nothing came for so long: that was all */
+#define HOT "hot"     /* a card */
 
 struct record {
     int partition;
@@ -319,7 +320,8 @@ struct latency {
     rd_kafka_t *producer, *consumer;
     rd_kafka_topic_t *topic;
     int n_partitions;
-    struct records records; /* none: transactions */
+    struct records records; /* none: transactions, */
+    bool is_hot;            /* each second one of one card */
     size_t skip;
     uint32_t transaction_id;
     int64_t put_from_us; /* what was put before is not counted */
@@ -338,7 +340,8 @@ static void open_latency(struct latency *l, const char *in, const char *out, con
     l->topic = rd_kafka_topic_new(l->producer, in, NULL);
     check(conf_partitions(l->producer, kafka_brokers(NULL), in, ANSWER_MS, &l->n_partitions, &err), &err);
     l->consumer = follow(out);
-    if (strcmp(bodies, "-") != 0) {
+    l->is_hot = strcmp(bodies, "hot") == 0;
+    if (!l->is_hot && strcmp(bodies, "-") != 0) {
         read_records(bodies, 1, &l->records);
         registry_free(reg);
         return;
@@ -359,6 +362,8 @@ static void make_transaction(struct latency *l, int64_t i, char key[24], struct 
     char terminal[24];
 
     snprintf(key, 24, "%" PRId64, large ? 1000000 + i : i * 7919 % 5000);
+    if (l->is_hot && i % 2)
+        snprintf(key, 24, HOT);
     snprintf(terminal, sizeof(terminal), "%" PRId64, i * 104729 % 10000);
     bytes_clear(b);
     frame_put(b, l->transaction_id);
@@ -396,6 +401,10 @@ static void see(struct latency *l, rd_kafka_message_t *m)
     uint64_t put_us;
     size_t n;
 
+    if (l->is_hot && view_eq(view_of(m->key, m->key_len), view_str(HOT))) {
+        rd_kafka_message_destroy(m);
+        return;
+    }
     if (rd_kafka_message_headers(m, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR &&
         rd_kafka_header_get_last(headers, "traceparent", &value, &n) == RD_KAFKA_RESP_ERR_NO_ERROR && n == 55 &&
         sscanf((const char *)value + 36, "%16" SCNx64, &put_us) == 1 && (int64_t)put_us >= l->put_from_us) {
