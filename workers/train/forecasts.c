@@ -79,8 +79,8 @@ static const char *refuse(struct job *j, size_t n, size_t n_cols)
         return arena_printf(&j->arena, "%zu pairs of row and step whose truth is known, of %lld rows; at least %d are needed", n,
                             (long long)j->rows_all, PAIRS_MIN);
     if (n > max)
-        return arena_printf(&j->arena, "%zu pairs of row and step; half of the stage's memory takes %zu: narrow \"where\" or raise \"memory\"",
-                            n, max);
+        return arena_printf(&j->arena, "%zu pairs of row and step; half of the stage's memory, %zu MiB, takes %zu: narrow \"where\" or raise \"memory\"",
+                            n, j->def->memory_bytes >> 20, max);
     return NULL;
 }
 
