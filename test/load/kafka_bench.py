@@ -21,20 +21,23 @@ if not os.environ.get("MILLRACE_BROKERS"):
 
 
 class Running:
-    """A process with what it used: `seconds` of CPU and `rss` in bytes are there once it was stopped."""
+    """A process with what it used: `seconds` of CPU and `rss` in bytes are there once it has ended."""
 
     def __init__(self, what, log, env):
         self.what, self.log, self.began = what, log, time.monotonic()
         self.process = subprocess.Popen(what, stderr=open(log, "a"), stdout=open(log, "a"), env=env)
         self.pid = self.process.pid
 
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
+    def end(self):
         _, status, used = os.wait4(self.pid, 0)
         self.process.returncode = os.waitstatus_to_exitcode(status)
         if self.process.returncode != 0:
             sys.exit(f"{' '.join(self.what)}: exit status {self.process.returncode}\n" + open(self.log).read()[-2000:])
         self.seconds, self.rss = used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.end()
 
     def kill(self):
         if self.process.returncode is None:
