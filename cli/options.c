@@ -64,7 +64,7 @@ bool cli_options(int argc, char **argv, const struct cli_option *options, size_t
             o++;
         if (o == n)
             return cli_wrong(argv[0], "there is no option '%s'", argv[i]), false;
-        if (given >> o & 1 && o + 1 < n && strcmp(options[o + 1].name, options[o].name) == 0)
+        while (given >> o & 1 && o + 1 < n && strcmp(options[o + 1].name, options[o].name) == 0)
             o++;
         given |= UINT64_C(1) << o;
         if (options[o].flag != NULL) {
