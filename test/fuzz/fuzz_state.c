@@ -1,7 +1,7 @@
 /*
  * test/fuzz/fuzz_state.c: what a changelog gives back, garbled: a key's value, and the records themselves.
  *
- * Values of every kind of aggregate over every kind of window are made by rows, changed at random words, copied to memory of just their
+ * Values of every kind of aggregate over every kind of window, and of joins, are made by rows, changed at random words, copied to memory of just their
  * size, and looked at; with those that pass rows go on, many of them, in and out of the windows: no byte outside, no loop without end, no
  * more memory than those rows may take (the sanitizers and a clock watch). FUZZ_RUNS, FUZZ_SEED.
  */
@@ -16,13 +16,16 @@
 
 #define ROWS_MAX 200
 #define LATENESS_MS 3000
+#define NOTE_MAX 300
 #define LIMIT_BYTES ((size_t)1 << 24)
 
 static const struct feature_col cols[] = {{"x", COL_DOUBLE, false, 2}, {"kind", COL_STRING, false, -1}};
-static const struct feature_input inputs[] = {{"buys", cols, 2, 0}};
+static const struct feature_col plan_cols[] = {{"valid", COL_INT, true, -1}, {"cost", COL_DOUBLE, false, 2}, {"note", COL_STRING, false, -1}};
+static const struct feature_input inputs[] = {{"plans", plan_cols, 3, 0}, {"buys", cols, 2, 0}};
+enum { PLANS, BUYS };
 static const char *const spans[] = {"2s", "30s", "last3", "last10", "gap2s", "ever"}, *const moving[] = {"2s", "30s", "last10", "gap2s"},
                   *const by_time[] = {"2s", "30s"};
-static const char *const kinds[] = {"a", "b", "c", "d", "e", "f"};
+static const char *const kinds[] = {"a", "b", "c", "d", "e", "f"}, *const noted[] = {"cost", "note"};
 
 #define OVER(list) .over = list, .n_over = ARRAY_LEN(list)
 static const struct feature_def defs[] = {
@@ -37,6 +40,8 @@ static const struct feature_def defs[] = {
     {.name = "tiles_sum", .aggregate = "sum", .of = "x", OVER(by_time), .resolution = "1s"},
     {.name = "tiles_most", .aggregate = "max", .of = "x", OVER(by_time), .resolution = "500ms"},
     {.name = "where_n", .aggregate = "count", .of = "buys", .where = "x > 5", OVER(moving)},
+    {.name = "plan", .join = "plans", .fields = noted, .n_fields = 2, .delay = "1s"},
+    {.name = "ahead", .join = "plans", .fields = noted, .n_fields = 2, .valid = "valid", .every = "1s", .ahead = 4, .delay = "1s"},
 };
 
 static uint64_t env_or(const char *name, uint64_t value)
@@ -54,6 +59,31 @@ static void must(enum status st, const struct error *err)
     exit(1);
 }
 
+/* n records of plans about a moment, for times about it and ahead. */
+static enum status feed_plans(const struct features *f, struct state *s, struct rand *r, struct arena *a, size_t n, int64_t at, struct error *err)
+{
+    struct view *keys = arena_alloc(a, (n + 1) * sizeof(*keys));
+    int64_t *ms = arena_alloc(a, (n + 1) * sizeof(*ms));
+    const char **bad = arena_zalloc(a, (n + 1) * sizeof(*bad));
+    char *text = arena_alloc(a, NOTE_MAX);
+    struct batch b;
+
+    memset(text, 'n', NOTE_MAX);
+    batch_init(&b, a, n);
+    b.n_rows = n;
+    for (size_t i = 0; i < ARRAY_LEN(plan_cols); i++)
+        batch_add_col(&b, plan_cols[i].name, plan_cols[i].type);
+    for (size_t i = 0; i < n; i++) {
+        keys[i] = view_str("k");
+        ms[i] = at + (int64_t)rand_below(r, 4000) - 3500;
+        b.cols[0].i64[i] = (ms[i] / 500 + (int64_t)rand_below(r, 14) - 2) * 500;
+        b.cols[1].f64[i] = (double)rand_below(r, 2000) / 100;
+        b.cols[2].null[i] = rand_below(r, 4) == 0;
+        b.cols[2].view[i] = view_of(text, b.cols[2].null[i] ? 0 : rand_below(r, NOTE_MAX));
+    }
+    return features_apply(f, s, PLANS, &b, keys, ms, bad, at, LATENESS_MS, 1, err);
+}
+
 /* n rows of one key behind *at, some of them late. What the rows cannot have is an error or none: never harm. */
 static enum status feed(const struct features *f, struct state *s, struct rand *r, struct arena *a, size_t n, int64_t *at,
                         struct error *err)
@@ -63,6 +93,8 @@ static enum status feed(const struct features *f, struct state *s, struct rand *
     const char **bad = arena_zalloc(a, n * sizeof(*bad));
     struct batch b;
 
+    if (feed_plans(f, s, r, a, n / 4, *at, err) != OK)
+        return err->status;
     batch_init(&b, a, n);
     b.n_rows = n;
     batch_add_col(&b, "x", COL_DOUBLE);
@@ -76,7 +108,7 @@ static enum status feed(const struct features *f, struct state *s, struct rand *
         b.cols[1].null[i] = 0;
         b.cols[1].view[i] = view_str(kinds[rand_below(r, ARRAY_LEN(kinds))]);
     }
-    return features_apply(f, s, 0, &b, keys, ms, bad, before, LATENESS_MS, 1, err);
+    return features_apply(f, s, BUYS, &b, keys, ms, bad, before, LATENESS_MS, 1, err);
 }
 
 static void change(struct rand *r, uint8_t *value, size_t n)
@@ -131,7 +163,7 @@ int main(void)
     struct error err;
     struct rand r;
 
-    must(features_new(inputs, ARRAY_LEN(inputs), 0, defs, ARRAY_LEN(defs), &f, &err), &err);
+    must(features_new(inputs, ARRAY_LEN(inputs), BUYS, defs, ARRAY_LEN(defs), &f, &err), &err);
     for (uint64_t run = 0; run < runs; run++) {
         clock_t began = clock();
 
