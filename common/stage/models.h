@@ -28,7 +28,7 @@ enum status models_turn(struct models *m, size_t *ret_n, struct error *err);
 enum status models_add(struct models *m, struct view key, struct view body, struct error *err);
 const struct model_store *models_store(const struct models *m);
 /* ERR_FATAL where a version of this name was trained by another pipeline: their versions, routings and verdicts would be taken for one
- * another's (docs/adr/0012). */
+ * another's (docs/adr/0013). */
 enum status models_check_owner(const struct models *m, const struct pipeline *p, const char *name, struct error *err);
 
 /* Makes a pair of keys and their folder where there is none. */

@@ -86,8 +86,9 @@ class Bench:
         for r in self.running:
             r.kill()
 
-    def pipeline(self, name, stages=None, change=None):
-        """The fraud pipeline under another name, with a model of this bench's own; stages: others besides; change: of its own."""
+    def pipeline(self, name, stages=None, change=None, trains=True):
+        """The fraud pipeline under another name, with a model of this bench's own; stages: others besides; change: of its own;
+        trains: else it scores by the model of another that does."""
         p = json.load(open("pipelines/fraud.json"))
         p = {"pipeline": name, "schemas": os.path.abspath("schemas"), **{k: p[k] for k in ("topics", "stages")}}
         for stage in ("learn", "score"):
@@ -98,6 +99,8 @@ class Bench:
         for copy, (of, changes) in (stages or {}).items():
             p["stages"][copy] = dict(p["stages"][of], to=f"to_{copy}", **changes)
             p["topics"][f"to_{copy}"] = dict(p["topics"][p["stages"][of]["to"]])
+        if not trains:
+            del p["stages"]["learn"]
         file = f"{self.folder}/{name}.json"
         json.dump(p, open(file, "w"))
         self.millrace("topics", file)
