@@ -156,7 +156,7 @@ void conf_stage(struct conf *c, enum conf_kind kind, const struct memory *memory
     static const struct setting consumer[] = {
         {"session.timeout.ms", "10000"},
         {"heartbeat.interval.ms", "1000"},
-        {"queued.min.messages", "2500"}, /* what librdkafka keeps of a small record besides is ten times its bytes */
+        {"queued.min.messages", "1500"}, /* what librdkafka keeps of a small record besides is ten times its bytes */
         {"fetch.max.bytes", "1048576"},
         {"fetch.message.max.bytes", "131072"}, /* of a partition: however many records that is, all lie apart in memory at once */
         {"fetch.queue.backoff.ms", "2"}, /* the default stalls a second whenever the queue is full */

@@ -32,7 +32,7 @@
 #define IDLE_AFTER_MS 250
 #define TAKE_MAX 2000
 #define CHECK_MAX (2 * INPUTS_MAX + 2)
-#define CHANGELOG_BYTES ((size_t)256 * 1024)          /* of a task */
+#define CHANGELOG_BYTES ((size_t)128 * 1024)          /* of a task */
 #define CHANGELOG_BYTES_MAX ((size_t)4 * 1024 * 1024) /* of all tasks of a process: they go with one commit */
 #define CHANGELOG_COMMITS 32 /* in which what is dirty is to be written */
 #define STATE_LAYOUT 2 /* of the bytes of a key's state: one more whenever a worker lays them out otherwise */
