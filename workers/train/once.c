@@ -156,6 +156,7 @@ static enum status write_out(struct once *o, struct error *err)
     const struct model_version *v;
     char id[512];
     struct reader *reader = NULL;
+    struct error failed;
     enum status st = reader_new(o->brokers, o->pipeline, &reader, err);
 
     if (st == OK)
@@ -163,14 +164,20 @@ static enum status write_out(struct once *o, struct error *err)
     reader_free(reader);
     snprintf(id, sizeof(id), "%s.%s.once", o->pipeline->name, o->def->name);
     if (st != OK || writer_new(o->brokers, o->pipeline, id, &o->writer, err) != OK || look_again(o, err) != OK ||
-        publish(&o->job, models_store(o->models), o->key, &o->schemas, clock_wall_ms(), put_record, o, err) != OK ||
-        writer_commit(o->writer, err) != OK || look_again(o, err) != OK)
+        publish(&o->job, models_store(o->models), o->key, &o->schemas, clock_wall_ms(), put_record, o, err) != OK)
+        return err->status;
+    /* A commit that failed, as where another training has taken the name meanwhile, may have come through all the same. */
+    st = writer_commit(o->writer, &failed);
+    if (look_again(o, err) != OK)
         return err->status;
     v = model_store_version(models_store(o->models), r->name, r->version);
-    if (v == NULL || memcmp(v->record->sha256, r->sha256, sizeof(r->sha256)) != 0)
+    if (v && memcmp(v->record->sha256, r->sha256, sizeof(r->sha256)) == 0)
+        return OK;
+    if (st == OK)
         return err_set(err, ERR_RETRY, "%s/%d was published by another training at the same moment: train again", r->name,
                        r->version);
-    return OK;
+    *err = failed;
+    return st;
 }
 
 static void print_result(const struct once *o)
