@@ -176,6 +176,7 @@ class Load:
         self.over = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.step()
+        self.producer.flush(60)  # it lies there before anybody looks
         self.thread.start()
 
     def delivered(self, error, _):
