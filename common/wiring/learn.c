@@ -144,7 +144,7 @@ static void add_stage(struct loader *l, const struct stage_def *s, struct candid
     *c = all;
 }
 
-bool collect(struct loader *l, int topic, struct candidates *c, const char **ret_feature_set)
+bool collect_candidates(struct loader *l, int topic, struct candidates *c, const char **ret_feature_set)
 {
     struct pipeline *p = l->p;
     const char *feature_set = NULL;
@@ -286,7 +286,7 @@ void resolve_train(struct loader *l, size_t stage)
     load_forecast(l, s, at);
     load_promotion(l, s, at);
     check_reach(l, s, path_key(l, at.path, "window"));
-    if (more->broken || s->n_from == 0 || !collect(l, s->from[0], &c, &s->feature_set))
+    if (more->broken || s->n_from == 0 || !collect_candidates(l, s->from[0], &c, &s->feature_set))
         return;
     if (c.n == 0)
         fault(l, path_key(l, at.path, "from"), "expected a topic behind a preprocess stage, got '%s' without features",
@@ -315,7 +315,7 @@ static void link_model(struct loader *l, struct stage_def *s, const struct stage
     if (trained == NULL && n > 0)
         fault(l, path_key(l, more->path, "model"), "expected a model that a train stage makes, got '%.48s'%s", s->model,
               hint(l, s->model, names, n));
-    if (more->broken || s->n_from == 0 || !collect(l, s->from[0], &c, &s->feature_set) || trained == NULL)
+    if (more->broken || s->n_from == 0 || !collect_candidates(l, s->from[0], &c, &s->feature_set) || trained == NULL)
         return;
     s->model_features = trained->model_features;
     s->n_model_features = trained->n_model_features;

@@ -175,7 +175,7 @@ struct candidates {
     size_t n;
 };
 /* False where some stage on the way is at fault. */
-bool collect(struct loader *l, int topic, struct candidates *c, const char **ret_feature_set);
+bool collect_candidates(struct loader *l, int topic, struct candidates *c, const char **ret_feature_set);
 /* learn.c: a fit's parameters but the key `own` and `rounds`, which is *ret_rounds where it is said. */
 void read_xgboost(struct loader *l, struct at at, const char *own, struct booster_param **ret_params, size_t *ret_n, int *ret_rounds);
 /* target.c: "target" and "outputs" of train. */

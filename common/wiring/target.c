@@ -140,7 +140,7 @@ static void check_fields(struct loader *l, struct stage_def *s, struct at at)
     const char *set;
 
     names.n = pipeline_numbers(t, names.cols, t->schema->n);
-    (void)collect(l, s->from[0], &names.families, &set);
+    (void)collect_candidates(l, s->from[0], &names.families, &set);
     for (size_t i = 0; i < names.n; i++)
         if (is_ours(names.cols[i].name))
             fault(l, at.path, "expected an input without a field '%s', for the model has a column of that name", names.cols[i].name);

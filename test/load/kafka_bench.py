@@ -20,6 +20,16 @@ if not os.environ.get("MILLRACE_BROKERS"):
     sys.exit(77)
 
 
+def wait_for(what, condition, seconds):
+    """The first true result of condition(); without one the bench ends."""
+    end = time.monotonic() + seconds
+    while not (got := condition()):
+        if time.monotonic() > end:
+            sys.exit(f"waited {seconds} s in vain for {what}")
+        time.sleep(POLL_S)  # poll
+    return got
+
+
 class Running:
     """A process with what it used: `seconds` of CPU and `rss` in bytes are there once it has ended."""
 

@@ -8,6 +8,7 @@
 #include "base/fail.h"
 #include "base/log.h"
 #include "kafka/kafka.h"
+#include "ops/metrics.h"
 #include "stage/models.h"
 #include "workers/train/publish.h"
 #include "workers/train/read.h"
@@ -221,7 +222,9 @@ enum status train_turn(void *ctx, struct stage *s, struct error *err)
     if (t->job && !t->finished)
         return OK;
     if (t->job && t->put_ms && model_store_verdict(models_store(t->models), t->def->model, t->next)) {
-        drop_job(t); /* decided, and everyone can see it */
+        if (t->job->trained) /* decided, and everyone can see it */
+            metrics_set(stage_metrics(s), METRIC_MODEL_VERSION, t->job->record.version);
+        drop_job(t);
         t->next += t->def->every_ms;
     } else if (t->job && (t->put_ms == 0 || clock_wall_ms() - t->put_ms > AGAIN_MS)) {
         return put_job(t, s, err);
