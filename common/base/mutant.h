@@ -48,7 +48,8 @@ enum mutant {
     M_EPOCH_ORDER,        /* what waits in a channel waits on in its writer's new epoch */
     M_MODEL_BEFORE,       /* a model that does not load leaves the one before in place */
     M_HEARS_IN_RESTORE,   /* between two tries of a restore the loop hears of its group */
-    M_NAME_LEFT           /* who was dropped by its group joins again only where nobody else has its name */
+    M_NAME_LEFT,          /* who was dropped by its group joins again only where nobody else has its name */
+    M_POSITIONS_KEPT      /* where a stage without state goes on stands in its changelog too */
 };
 
 #ifdef MUTANT

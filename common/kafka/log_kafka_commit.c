@@ -200,7 +200,7 @@ static enum status learn(struct log_kafka *k, const struct log_position *at, siz
             remember(k, at, n);
             return OK;
         }
-        *ret_unmoved = (list->elems[0].offset < 0 ? -1 : list->elems[0].offset) == lane->committed;
+        *ret_unmoved = list->elems[0].offset >= 0 && list->elems[0].offset == lane->committed; /* none: a group may forget */
         log_info("commit_learned", "group=%s outcome=not_committed", k->group);
         return err_set(err, ERR_RETRY, "a commit of %s did not come through", k->group);
     }

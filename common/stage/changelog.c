@@ -20,16 +20,17 @@
 
 #define ABOUT_CHARS 1024
 
-/* need: the checkpoint's, with what the channels had said there. */
+/* need: the checkpoint's, with what the channels had said there. Where nothing is kept `low` says it all. */
 static void put_positions(struct stage *s, const struct task *t, const struct moment *need)
 {
+    size_t n_inputs = s->stateful ? s->n_inputs : 0;
     int64_t n = 0;
 
-    for (size_t i = 0; i < s->n_inputs; i++)
+    for (size_t i = 0; i < n_inputs; i++)
         n += (int64_t)t->inputs[i].merge.n_channels;
     if (n)
         avro_put_long(&s->body, n);
-    for (size_t i = 0; i < s->n_inputs; i++)
+    for (size_t i = 0; i < n_inputs; i++)
         for (size_t c = 0; c < t->inputs[i].merge.n_channels; c++) {
             const struct channel *ch = &t->inputs[i].merge.channels[c];
             bool known = need && ch->task >= 0 && ch->task < t->inputs[i].merge.tasks;

@@ -11,7 +11,7 @@ size_t check_topics(const struct stage *s, struct topic_spec ret_specs[CHECK_MAX
         ret_specs[n++] = (struct topic_spec){s->outputs[o].topic->broker_name, s->outputs[o].partitions, false, 0};
     if (s->n_inputs)
         ret_specs[n++] = (struct topic_spec){s->dead_letters, 1, false, 0};
-    if (s->stateful)
+    if (s->has_changelog)
         ret_specs[n++] = (struct topic_spec){s->changelog, s->n_tasks_all, true, 0};
     return n;
 }

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "stage/internal.h"
 
 #define LAG_EVERY_MS 200
@@ -125,7 +126,8 @@ enum status commit_all(struct stage *s, int64_t now_ms, struct error *err)
         t->idle = task_idle(s, t, now_ms);
         if (!s->def->at_least_once && output_marks(s, t, task_progress(s, t, now_ms), t->idle, err) != OK)
             return err->status;
-        if (s->stateful && (t->changed || has_to_write(s, t)) && changelog_write(s, t, err) != OK)
+        if (s->has_changelog && (s->stateful || SAFE(M_POSITIONS_KEPT)) && (t->changed || has_to_write(s, t)) &&
+            changelog_write(s, t, err) != OK)
             return err->status;
     }
     n = collect_positions(s, at, now_ms);

@@ -191,7 +191,8 @@ struct stage {
     struct ops *ops;
     bool is_file; /* no broker at all */
     bool finite;  /* files, or a replay: ends at the inputs' end, keeps nothing */
-    bool stateful; /* has a changelog */
+    bool has_changelog; /* of its state, or of its positions alone */
+    bool stateful;
     bool by_key;   /* its state is by the records' keys */
     size_t changelog_bytes, changelog_bytes_max; /* of keys that a commit writes: for a task; for all of them; the rest waits for the next */
     int n_tasks_all; /* partitions of the inputs */

@@ -258,6 +258,31 @@ static void apply_checkpoint(struct task *t, const struct stage *s, const struct
     log_info("state_anew", "task=%d epoch=%d before=%" PRId64, t->id, s->def->epoch, c->epoch);
 }
 
+/* Nothing is kept between records: whoever is further says where to go on. The group's offsets may have been set forward, and Kafka may
+ * have forgotten them (docs/guarantees.md). */
+static void apply_positions(struct task *t, const struct stage *s, const struct checkpoint *c)
+{
+    for (size_t i = 0; i < s->n_inputs; i++) {
+        struct task_input *in = &t->inputs[i];
+
+        if (c->low[i] <= in->committed)
+            continue;
+        in->next_offset = c->low[i];
+        in->n_taken = c->taken[i];
+    }
+    t->at = c->at > t->at ? c->at : t->at;
+}
+
+static void tell_forgotten(const struct restoring *re)
+{
+    const struct task *t = re->task;
+
+    for (size_t i = 0; i < re->stage->n_inputs && re->found; i++)
+        if (t->inputs[i].committed < 0 && re->last.low[i] > 0)
+            log_warn("offsets_forgotten", "group=%s.%s topic=%s partition=%d goes_on=%" PRId64, re->stage->pipeline->name, re->stage->def->name,
+                     re->stage->inputs[i].topic->broker_name, t->id, re->last.low[i]);
+}
+
 static enum status get_committed(struct restoring *re, struct error *err)
 {
     struct stage *s = re->stage;
@@ -276,7 +301,7 @@ static enum status get_committed(struct restoring *re, struct error *err)
             ti->n_taken = re->taken[i];
             ti->committed_at = progress;
             if (progress > t->at)
-                t->at = progress; /* a stage without a changelog knows it from nowhere else */
+                t->at = progress;
         }
     }
     return OK;
@@ -289,8 +314,11 @@ static enum status take_up(struct restoring *re, struct error *err)
 
     if (s->stateful && check_state(re, err) != OK)
         return err->status;
-    if (re->found)
+    tell_forgotten(re);
+    if (re->found && s->stateful)
         apply_checkpoint(t, s, &re->last);
+    else if (re->found)
+        apply_positions(t, s, &re->last);
     for (size_t i = 0; i < s->n_inputs; i++)
         if (s->log->ops->seek(s->log, (int)i, t->id, t->inputs[i].next_offset, err) != OK)
             return err_wrap(err, "seek %s partition %d to %" PRId64, s->inputs[i].topic->broker_name, t->id,
@@ -312,7 +340,7 @@ static enum status restore_all(struct stage *s, struct restorings *rs, struct er
         if (get_committed(&rs->all[i], err) != OK)
             return err->status;
     }
-    if (s->stateful && rs->n && s->log->ops->restore(s->log, s->changelog, partitions, rs->n, restore_some, rs, err) != OK)
+    if (s->has_changelog && rs->n && s->log->ops->restore(s->log, s->changelog, partitions, rs->n, restore_some, rs, err) != OK)
         return err->status;
     for (size_t i = 0; i < rs->n; i++)
         if (take_up(&rs->all[i], err) != OK)

@@ -123,7 +123,7 @@ static enum status open_clients(struct stage *s, struct error *err)
         return err->status;
     if (s->opt.into || s->n_inputs == 0)
         return OK;
-    return log_kafka_new(s->pipeline, s->def, s->opt.brokers, s->opt.instance, s->stateful, &s->log, err);
+    return log_kafka_new(s->pipeline, s->def, s->opt.brokers, s->opt.instance, s->has_changelog, &s->log, err);
 }
 
 /* And what others have published. */
@@ -181,7 +181,8 @@ static enum status wire_up(struct stage *s, struct error *err)
     }
     s->n_tasks_all = s->n_inputs ? s->inputs[0].topic->partitions : 0;
     s->by_key = strcmp(s->worker->name, "preprocess") == 0;
-    s->stateful = !s->finite && !s->worker->stateless_order && s->n_inputs != 0;
+    s->has_changelog = !s->finite && s->n_inputs != 0;
+    s->stateful = s->has_changelog && !s->worker->stateless_order;
     for (size_t o = 0; o < s->n_outputs && !s->finite && !s->worker->stateless_order; o++)
         s->rekeys |= s->outputs[o].topic->ordered;
     s->changelog = arena_printf(s->pipeline->arena, "%s.%s.changelog", s->pipeline->name, s->def->name);

@@ -39,7 +39,7 @@ class Fleet:
     def __init__(self, p, throttle_ms):
         self.p, self.throttle_ms = p, throttle_ms
         self.slots, self.lock, self.over = {}, threading.RLock(), threading.Event()
-        self.ended = []  # (slot, exit status) of processes that ended though nobody made them
+        self.ended = []  # (slot, exit status, what it said) of processes that ended though nobody made them
         self.admin = self.new_admin()
         self.groups = {stage: Committed(self.group(stage)) for stage in WORKERS}
         os.mkdir(f"{p.folder}/log")
@@ -70,7 +70,8 @@ class Fleet:
                 for slot in self.slots.values():
                     if slot.wanted and slot.process.poll() is not None:
                         if slot.process not in slot.expected:
-                            self.ended.append((slot.name, slot.process.returncode))
+                            said = re.findall(r'event=stopped reason="(.*)"', self.log(slot))
+                            self.ended.append((slot.name, slot.process.returncode, said[-1] if said else ""))
                         self.launch(slot)
 
     def kill(self, slot, fail=""):
@@ -104,6 +105,10 @@ class Fleet:
         """When its processes said so, in ms."""
         said = re.findall(rf"^(\S+) level=\S+ worker=\S+ event={event} ", self.log(slot), re.M)
         return [datetime.datetime.fromisoformat(t).timestamp() * 1000 for t in said]
+
+    def forgotten(self):
+        """Stages whose group the broker has forgotten: it came back as one that had never seen it (docs/guarantees.md)."""
+        return {slot.stage for slot in self.slots.values() if self.times(slot, "offsets_forgotten")}
 
     def has_started(self, slot):
         return any(t > slot.started_ms for t in self.times(slot, "started"))

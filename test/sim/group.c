@@ -2,10 +2,25 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "test/sim/broker.h"
 #include "test/sim/sim.h"
+
+void group_forget(struct broker *b, int group)
+{
+    struct group *g = &b->groups[group];
+
+    story("group %s is as new", g->name);
+    g->n_members = 0;
+    g->generation = 0;
+    g->state = GROUP_EMPTY;
+    memset(g->has_pending, 0, sizeof(g->has_pending));
+    for (int t = 0; t < TOPICS_MAX; t++)
+        for (int p = 0; p < PARTITIONS_MAX; p++)
+            g->committed.at[t][p].offset = -1;
+}
 
 int group_of(struct broker *b, const char *name)
 {
@@ -17,10 +32,7 @@ int group_of(struct broker *b, const char *name)
     assert(b->n_groups < GROUPS_MAX);
     g = &b->groups[b->n_groups];
     snprintf(g->name, sizeof(g->name), "%s", name);
-    g->generation = 0;
-    for (int t = 0; t < TOPICS_MAX; t++)
-        for (int p = 0; p < PARTITIONS_MAX; p++)
-            g->committed.at[t][p].offset = -1;
+    group_forget(b, (int)b->n_groups);
     return (int)b->n_groups++;
 }
 

@@ -59,6 +59,7 @@ enum fault {
     FAULT_EPOCH,      /* all of the stage's end, and start by a pipeline file with one epoch more; of a stage without state, its writer's */
     /* at the broker */
     FAULT_KICK,        /* the group forgets the member */
+    FAULT_FORGET,      /* the group is as new: without members, offsets and generation */
     FAULT_SESSION,     /* the member's session is over by its own clock alone; how 2, 3: it beats before the application has given back */
     FAULT_FENCE,       /* somebody else takes its transactional id */
     FAULT_TXN_TIMEOUT, /* transaction.timeout.ms passes */

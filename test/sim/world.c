@@ -100,7 +100,7 @@ static void make_topics(void)
         broker_make_topic(b, names[t], PARTITIONS, false);
     broker_make_topic(b, "sim.dead_letters", 1, false);
     for (int i = 0; i < world_stages(); i++)
-        if (templates[0][i]->stateful)
+        if (templates[0][i]->has_changelog)
             broker_make_topic(b, templates[0][i]->changelog, PARTITIONS, true);
     broker_make_topic(b, SCHEMAS_TOPIC, 1, true);
     broker_make_topic(b, MODELS_TOPIC, 1, true);

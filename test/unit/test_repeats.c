@@ -110,7 +110,7 @@ static struct world *world_new(const struct schema *state_schema)
     w->stage.tasks = w->tasks;
     w->stage.n_tasks = w->stage.n_inputs = 1;
     w->stage.inputs[0] = (struct input){.topic = &w->topic, .marked = true, .tasks = WRITERS};
-    w->stage.stateful = true;
+    w->stage.has_changelog = w->stage.stateful = true;
     w->stage.changelog_bytes = w->stage.changelog_bytes_max = 1; /* one key a commit: most stay dirty, and `low` far behind */
     w->stage.state_schema = (struct schema *)(uintptr_t)state_schema;
     w->stage.commit = 1;
