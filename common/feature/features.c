@@ -1,4 +1,5 @@
 /* common/feature/features.c: definitions compiled into aggregates over rings and expressions over columns. */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -272,7 +273,14 @@ static bool in_name(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
-/* Whether an expression names it, outside its texts. */
+static bool is_called(const char *behind_name)
+{
+    while (isspace((unsigned char)*behind_name))
+        behind_name++;
+    return *behind_name == '(';
+}
+
+/* Whether an expression names it, outside its texts; with a bracket behind it a name is a function's. */
 static bool names(const char *expr, const char *name)
 {
     size_t n = strlen(name);
@@ -281,7 +289,7 @@ static bool names(const char *expr, const char *name)
     for (const char *p = expr; *p; p++) {
         if (quote || *p == '\'' || *p == '"')
             quote = quote == *p ? '\0' : quote ? quote : *p;
-        else if ((p == expr || !in_name(p[-1])) && strncmp(p, name, n) == 0 && !in_name(p[n]))
+        else if ((p == expr || !in_name(p[-1])) && strncmp(p, name, n) == 0 && !in_name(p[n]) && !is_called(p + n))
             return true;
     }
     return false;

@@ -220,6 +220,22 @@ static void an_expression_gives_what_the_table_says(void **state)
     arena_done(&arena);
 }
 
+static void a_feature_may_have_the_name_of_a_function(void **state)
+{
+    const struct feature_def named[] = {{.name = "night", .expr = "hour(ts) <= 6"},
+                                        {.name = "hour", .expr = "hour (ts)"},
+                                        {.name = "later", .expr = "min(hour + 1, 23)"},
+                                        {.name = "min", .aggregate = "min", .of = "amount", .over = windows, .n_over = 3}};
+    struct features *f;
+    struct error err;
+
+    (void)state;
+    if (features_new(inputs, 2, 1, named, ARRAY_LEN(named), &f, &err) != OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(features_n_cols(f), 6);
+    features_free(f);
+}
+
 static void a_mistake_is_named_with_its_place(void **state)
 {
     static const struct {
@@ -273,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(windows_equal_counting_every_event_anew),
         cmocka_unit_test(an_expression_gives_what_the_table_says),
+        cmocka_unit_test(a_feature_may_have_the_name_of_a_function),
         cmocka_unit_test(a_mistake_is_named_with_its_place),
         cmocka_unit_test(depth_is_bounded),
     };
