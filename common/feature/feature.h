@@ -79,7 +79,7 @@ size_t features_n_cols(const struct features *f);
 const struct feature_col *features_cols(const struct features *f);
 /* The definition that makes column i: several, with several windows or words. */
 const char *features_family(const struct features *f, size_t i);
-/* How far back column i looks by time, its delay included, and into which input; 0: it does not (an expression, the last n, since ever). */
+/* How far back column i looks by time, its delay included, and into which input; 0: it does not (an expression; the last n and since ever without a delay). */
 int64_t features_reach(const struct features *f, size_t i, size_t *ret_input);
 /* Whether input column i must be decoded. */
 bool features_needs(const struct features *f, size_t input, const char *col);

@@ -423,10 +423,12 @@ int64_t features_reach(const struct features *f, size_t i, size_t *ret_input)
     const struct made *m = &f->made[i];
     const struct ring_def *ring = &f->plan.rings[m->window.ring];
 
-    if (m->aggregate == NULL || m->window.tail < 0 || ring->cursors[m->window.tail].kind != CURSOR_TIME)
+    if (m->aggregate == NULL && !m->is_join)
         return 0;
     *ret_input = ring->input;
-    return ring->cursors[m->window.tail].ms;
+    if (m->window.tail >= 0 && ring->cursors[m->window.tail].kind == CURSOR_TIME)
+        return ring->cursors[m->window.tail].ms;
+    return ring->cursors[m->window.head].ms + (m->is_tiled ? m->window.ms : m->within_ms);
 }
 
 const char *features_fingerprint(const struct features *f)

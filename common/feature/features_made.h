@@ -22,6 +22,7 @@ struct made {
     int parts[2]; /* of the window's ring; -1: none */
     int value;
     bool others; /* without the event itself */
+    bool is_tiled; /* its tail is kept as tiles */
     double parameter;
     bool is_filled; /* or what a struct ahead or items puts there */
     bool is_join; /* or field `value` of the window's last event; */

@@ -268,6 +268,7 @@ static enum status add_window(struct features *f, const struct feature_def *d, c
         !make_parts(&f->plan, a, &m.window, s.tile_ms, delay_ms, value, a->only_ever ? parameter : 0, m.parts))
         return err_set(err, ERR_FATAL, "feature '%s': more than %d different ends of windows, or %d aggregates, over one input and condition",
                        d->name, CURSORS_MAX - 1, PARTS_MAX);
+    m.is_tiled = s.tile_ms > 0;
     made = features_add_made(f, d->name, over ? arena_strdup(&f->arena, over) : NULL, a->type);
     m.col = made->col;
     m.family = made->family;
