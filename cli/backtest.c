@@ -94,6 +94,8 @@ static void find_outputs(struct call *c)
     b->score = c->score;
     b->n_outputs = c->learn->n_outputs;
     b->n_steps = (size_t)c->learn->target->horizon;
+    b->lead_time = (size_t)c->learn->target->lead_time;
+    b->n_cells = b->n_steps + (b->lead_time > 0);
     b->value = c->learn->target->value;
     b->key = t->keyed_by;
     b->time = t->time;

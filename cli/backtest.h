@@ -27,7 +27,7 @@ struct backtest_row {
     size_t series, origin;
     int64_t time;
     int64_t *times; /* n_steps */
-    double *values; /* n_steps x n_outputs */
+    double *values; /* n_cells x n_outputs */
 };
 
 struct backtest {
@@ -36,6 +36,7 @@ struct backtest {
     const char *key, *value, *time; /* fields of the rows */
     double shares[BACKTEST_OUTPUTS_MAX]; /* of the outputs that are quantiles; NaN: none */
     size_t n_outputs, n_steps, mean, median; /* which output is the mean, which the median */
+    size_t lead_time, n_cells;               /* steps that are summed up, 0: none; the steps, and behind them the lead time's sum */
     struct backtest_series *series;
     size_t n_series, cap_series;
     struct backtest_row *rows;
@@ -58,7 +59,7 @@ struct backtest_result {
     struct backtest_method forecast, naive, level, naive2;
     size_t n, n_values; /* rows that were judged, and their values */
     size_t n_unjudged;  /* rows without a forecast, or whose values had not all come */
-    /* a step x output */
+    /* a cell x output */
     size_t *n_at, *n_at_or_below, *n_inside, *n_inside_of; /* inside: between the outermost quantiles, where its phase of the season is not mostly zero */
     double *pinball;
 };

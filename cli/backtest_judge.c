@@ -81,24 +81,36 @@ static void outermost(const struct backtest *b, size_t *ret_least, size_t *ret_g
     }
 }
 
-static void add_quantiles(const struct backtest *b, struct backtest_result *r, const struct backtest_row *row, const struct judged *j)
+/* What was said for a cell, and what came. */
+static void add_cell(const struct backtest *b, struct backtest_result *r, size_t cell, const double *said, double truth, bool sparse)
 {
     size_t least, greatest;
 
     outermost(b, &least, &greatest);
+    r->n_at[cell]++;
+    r->n_inside_of[cell] += !sparse;
+    r->n_inside[cell] += !sparse && truth >= said[least] && truth <= said[greatest];
+    for (size_t k = 0; k < b->n_outputs; k++) {
+        r->n_at_or_below[cell * b->n_outputs + k] += truth <= said[k];
+        if (!isnan(b->shares[k]))
+            r->pinball[cell * b->n_outputs + k] += forecast_pinball(truth, said[k], b->shares[k]);
+    }
+}
+
+static void add_quantiles(const struct backtest *b, struct backtest_result *r, const struct backtest_row *row, const struct judged *j)
+{
+    bool all_sparse = true;
+    double sum = 0;
+
     for (size_t i = 0; i < b->n_steps; i++) {
-        const double *said = row->values + i * b->n_outputs;
         bool sparse = is_mostly_zero(j, j->ahead[i], b->season);
 
-        r->n_at[i]++;
-        r->n_inside_of[i] += !sparse;
-        r->n_inside[i] += !sparse && j->truth[i] >= said[least] && j->truth[i] <= said[greatest];
-        for (size_t k = 0; k < b->n_outputs; k++) {
-            r->n_at_or_below[i * b->n_outputs + k] += j->truth[i] <= said[k];
-            if (!isnan(b->shares[k]))
-                r->pinball[i * b->n_outputs + k] += forecast_pinball(j->truth[i], said[k], b->shares[k]);
-        }
+        add_cell(b, r, i, row->values + i * b->n_outputs, j->truth[i], sparse);
+        sum += i < b->lead_time ? j->truth[i] : 0;
+        all_sparse = all_sparse && (sparse || i >= b->lead_time);
     }
+    if (b->lead_time)
+        add_cell(b, r, b->n_steps, row->values + b->n_steps * b->n_outputs, sum, all_sparse);
 }
 
 static void add_row(struct backtest *b, struct backtest_result *r, const struct backtest_row *row, struct judged *j, double *p50, double *mean)
@@ -117,15 +129,15 @@ static void add_row(struct backtest *b, struct backtest_result *r, const struct 
 
 void backtest_judge(struct backtest *b, struct backtest_result *ret)
 {
-    size_t n = b->n_steps, cells = n * b->n_outputs;
+    size_t n = b->n_steps, cells = b->n_cells * b->n_outputs;
     struct judged j = {.ahead = arena_alloc(&b->arena, n * sizeof(size_t)), .truth = arena_alloc(&b->arena, n * sizeof(double)),
                        .said = arena_alloc(&b->arena, n * sizeof(double))};
     double *p50 = arena_alloc(&b->arena, n * sizeof(*p50)), *mean = arena_alloc(&b->arena, n * sizeof(*mean));
 
     memset(ret, 0, sizeof(*ret));
-    ret->n_at = arena_zalloc(&b->arena, n * sizeof(size_t));
-    ret->n_inside = arena_zalloc(&b->arena, n * sizeof(size_t));
-    ret->n_inside_of = arena_zalloc(&b->arena, n * sizeof(size_t));
+    ret->n_at = arena_zalloc(&b->arena, b->n_cells * sizeof(size_t));
+    ret->n_inside = arena_zalloc(&b->arena, b->n_cells * sizeof(size_t));
+    ret->n_inside_of = arena_zalloc(&b->arena, b->n_cells * sizeof(size_t));
     ret->n_at_or_below = arena_zalloc(&b->arena, cells * sizeof(size_t));
     ret->pinball = arena_zalloc(&b->arena, cells * sizeof(double));
     for (size_t i = 0; i < b->n_rows; i++)

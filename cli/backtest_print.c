@@ -54,41 +54,67 @@ static double share(size_t n, size_t of)
     return of ? (double)n / (double)of : NAN;
 }
 
-/* Steps [from, to): how many truths lie at or below each output, how many inside, and the quantiles' mean pinball loss. */
-static void print_steps(const struct backtest *b, const struct backtest_result *r, size_t from, size_t to)
+/* Of cells [from, to). */
+static double share_at_or_below(const struct backtest *b, const struct backtest_result *r, size_t output, size_t from, size_t to)
 {
-    size_t n = 0, inside = 0, inside_of = 0, o = b->n_outputs;
-    char name[32];
+    size_t below = 0, n = 0;
 
     for (size_t i = from; i < to; i++) {
+        below += r->n_at_or_below[i * b->n_outputs + output];
         n += r->n_at[i];
+    }
+    return share(below, n);
+}
+
+static double share_inside(const struct backtest_result *r, size_t from, size_t to)
+{
+    size_t inside = 0, of = 0;
+
+    for (size_t i = from; i < to; i++) {
         inside += r->n_inside[i];
-        inside_of += r->n_inside_of[i];
+        of += r->n_inside_of[i];
     }
-    snprintf(name, sizeof(name), to - from > 1 ? "%zu to %zu" : "%zu", from + 1, to);
+    return share(inside, of);
+}
+
+/* NaN of an output that is no quantile. */
+static double mean_pinball(const struct backtest *b, const struct backtest_result *r, size_t output, size_t from, size_t to)
+{
+    size_t n = 0;
+    double sum = 0;
+
+    for (size_t i = from; i < to; i++) {
+        sum += r->pinball[i * b->n_outputs + output];
+        n += r->n_at[i];
+    }
+    return isnan(b->shares[output]) || n == 0 ? NAN : sum / (double)n;
+}
+
+/* How many truths lie at or below each output, how many inside, and the quantiles' mean pinball loss. */
+static void print_cells(const struct backtest *b, const struct backtest_result *r, const char *name, size_t from, size_t to)
+{
     printf("%-14s", name);
-    for (size_t k = 0; k < o; k++) {
-        size_t below = 0;
-
-        for (size_t i = from; i < to; i++)
-            below += r->n_at_or_below[i * o + k];
-        printf(" %8.3f", share(below, n));
-    }
-    printf(" %8.3f", share(inside, inside_of));
-    for (size_t k = 0; k < o; k++) {
-        double sum = 0;
-
-        for (size_t i = from; i < to; i++)
-            sum += r->pinball[i * o + k];
+    for (size_t k = 0; k < b->n_outputs; k++)
+        printf(" %8.3f", share_at_or_below(b, r, k, from, to));
+    printf(" %8.3f", share_inside(r, from, to));
+    for (size_t k = 0; k < b->n_outputs; k++)
         if (!isnan(b->shares[k]))
-            printf(" %8.4g", sum / (double)n);
-    }
+            printf(" %8.4g", mean_pinball(b, r, k, from, to));
     printf("\n");
+}
+
+static void print_steps(const struct backtest *b, const struct backtest_result *r, size_t from, size_t to)
+{
+    char name[32];
+
+    snprintf(name, sizeof(name), to - from > 1 ? "%zu to %zu" : "%zu", from + 1, to);
+    print_cells(b, r, name, from, to);
 }
 
 void backtest_print(const struct backtest *b, const struct backtest_result *r)
 {
     size_t each = (b->n_steps + GROUPS - 1) / GROUPS;
+    char name[40];
 
     print_origins(b, r);
     printf("\n%-14s %8s %8s %8s %8s %8s %8s\n", "", "MASE", "WAPE", "RMSSE", "sMAPE", "OWA", "MAE");
@@ -108,6 +134,10 @@ void backtest_print(const struct backtest *b, const struct backtest_result *r)
     for (size_t from = 0; from < b->n_steps; from += each)
         print_steps(b, r, from, from + each < b->n_steps ? from + each : b->n_steps);
     print_steps(b, r, 0, b->n_steps);
+    if (b->lead_time) {
+        snprintf(name, sizeof(name), "sum of 1 to %zu", b->lead_time);
+        print_cells(b, r, name, b->n_steps, b->n_cells);
+    }
 }
 
 /* ---- JSON: a number that is none is null ---- */
@@ -120,25 +150,21 @@ static void put(const char *name, double v, const char *after)
         printf("null%s", after);
 }
 
-static void put_output(const struct backtest *b, const struct backtest_result *r, size_t k)
+/* Of cells [from, to). */
+static void put_outputs(const struct backtest *b, const struct backtest_result *r, size_t from, size_t to)
 {
-    size_t below = 0, n = 0;
-    double pinball = 0;
-
-    for (size_t i = 0; i < b->n_steps; i++) {
-        below += r->n_at_or_below[i * b->n_outputs + k];
-        pinball += r->pinball[i * b->n_outputs + k];
-        n += r->n_at[i];
+    printf("\"outputs\": {");
+    for (size_t k = 0; k < b->n_outputs; k++) {
+        printf("%s\"%s\": {", k ? ", " : "", b->score->outputs[k].name);
+        put("at_or_below", share_at_or_below(b, r, k, from, to), ", ");
+        put("pinball", mean_pinball(b, r, k, from, to), "}");
     }
-    printf("%s\"%s\": {", k ? ", " : "", b->score->outputs[k].name);
-    put("at_or_below", share(below, n), ", ");
-    put("pinball", isnan(b->shares[k]) || n == 0 ? NAN : pinball / (double)n, "}");
+    printf("},\n ");
+    put("inside", share_inside(r, from, to), "");
 }
 
 void backtest_print_json(const struct backtest *b, const struct backtest_result *r)
 {
-    size_t inside = 0, inside_of = 0;
-
     printf("{\"origins\": %zu, \"series\": %zu, \"forecasts\": %zu, \"unjudged\": %zu, \"steps\": %zu,\n \"methods\": {", b->n_origins,
            b->n_series, r->n, r->n_unjudged, b->n_steps);
     for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
@@ -152,13 +178,12 @@ void backtest_print_json(const struct backtest *b, const struct backtest_result 
         put("owa", f.owa, ", ");
         put("mae", f.mae, "}");
     }
-    printf("},\n \"outputs\": {");
-    for (size_t k = 0; k < b->n_outputs; k++)
-        put_output(b, r, k);
-    for (size_t i = 0; i < b->n_steps; i++) {
-        inside += r->n_inside[i];
-        inside_of += r->n_inside_of[i];
-    }
     printf("},\n ");
-    put("inside", share(inside, inside_of), "}\n");
+    put_outputs(b, r, 0, b->n_steps);
+    if (b->lead_time) {
+        printf(",\n \"lead_time\": {\"steps\": %zu, ", b->lead_time);
+        put_outputs(b, r, b->n_steps, b->n_cells);
+        printf("}");
+    }
+    printf("}\n");
 }

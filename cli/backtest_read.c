@@ -5,13 +5,17 @@
 #include "cli/stages.h"
 #include "wire/avro.h"
 
-enum { WANT_TIME, WANT_VALUE, WANT_KEY, WANT_FORECAST, N_WANTS };
+enum { WANT_TIME, WANT_VALUE, WANT_KEY, WANT_FORECAST, WANT_LEAD_TIME };
 
 /* n_wants: values alone need no forecast. */
 static enum status each_record(struct backtest *b, const char *path, const struct topic *t, size_t n_wants, take_record_fn *take, struct error *err)
 {
-    const struct want wants[N_WANTS] = {{b->time, COL_INT}, {b->value, COL_DOUBLE}, {b->key, COL_STRING}, {"forecast", COL_AVRO}};
-    enum status st = stage_files_each(path, t->schema, wants, n_wants, take, b, err);
+    struct want wants[WANT_LEAD_TIME + BACKTEST_OUTPUTS_MAX] = {{b->time, COL_INT}, {b->value, COL_DOUBLE}, {b->key, COL_STRING}, {"forecast", COL_AVRO}};
+    enum status st;
+
+    for (size_t i = WANT_LEAD_TIME; i < n_wants; i++)
+        wants[i] = (struct want){arena_printf(&b->arena, "lead_time_%s", b->score->outputs[i - WANT_LEAD_TIME].name), COL_DOUBLE};
+    st = stage_files_each(path, t->schema, wants, n_wants, take, b, err);
 
     return st == OK ? OK : err_wrap(err, "%s", path);
 }
@@ -111,14 +115,14 @@ enum status backtest_read_values(struct backtest *b, const char *path, const str
 }
 
 /* ---- rows ---- */
-static bool read_forecast(struct backtest *b, struct view list, struct backtest_row *row)
+static bool read_steps(struct backtest *b, struct view list, struct backtest_row *row)
 {
     struct avro_reader r = {list.data, list.data + list.n};
     int64_t n, step;
     size_t at = 0;
 
     row->times = arena_alloc(&b->arena, b->n_steps * sizeof(*row->times));
-    row->values = arena_alloc(&b->arena, b->n_steps * b->n_outputs * sizeof(*row->values));
+    row->values = arena_alloc(&b->arena, b->n_cells * b->n_outputs * sizeof(*row->values));
     while (avro_get_block(&r, &n) && n > 0)
         for (; n > 0; n--, at++) {
             if (at == b->n_steps || !avro_get_long(&r, &step) || !avro_get_long(&r, &row->times[at]))
@@ -128,6 +132,16 @@ static bool read_forecast(struct backtest *b, struct view list, struct backtest_
                     return false;
         }
     return at == b->n_steps;
+}
+
+static bool read_lead_time(const struct backtest *b, const struct col *c, struct backtest_row *row)
+{
+    for (size_t k = 0; b->lead_time && k < b->n_outputs; k++) {
+        if (c[WANT_LEAD_TIME + k].null[0])
+            return false;
+        row->values[b->n_steps * b->n_outputs + k] = c[WANT_LEAD_TIME + k].f64[0];
+    }
+    return true;
 }
 
 static enum status take_row(void *ctx, const struct batch *row, struct error *err)
@@ -142,7 +156,7 @@ static enum status take_row(void *ctx, const struct batch *row, struct error *er
     if (r.origin == b->n_origins || c[WANT_VALUE].null[0])
         return OK;
     b->found = r.series = find_series(b, c[WANT_KEY].view[0]);
-    if (c[WANT_FORECAST].null[0] || !read_forecast(b, c[WANT_FORECAST].view[0], &r))
+    if (c[WANT_FORECAST].null[0] || !read_steps(b, c[WANT_FORECAST].view[0], &r) || !read_lead_time(b, c, &r))
         r.values = NULL;
     for (size_t i = 0; i < b->n_rows; i++) /* the corrected one takes its place */
         if (b->rows[b->n_rows - 1 - i].series == r.series && b->rows[b->n_rows - 1 - i].time == r.time) {
@@ -157,7 +171,7 @@ static enum status take_row(void *ctx, const struct batch *row, struct error *er
 enum status backtest_read_rows(struct backtest *b, const char *path, const struct topic *t, int64_t span_ms, struct error *err)
 {
     b->span_ms = span_ms;
-    return each_record(b, path, t, N_WANTS, take_row, err);
+    return each_record(b, path, t, WANT_LEAD_TIME + (b->lead_time ? b->n_outputs : 0), take_row, err);
 }
 
 void backtest_done(struct backtest *b)
