@@ -259,6 +259,35 @@ static enum status offsets(const struct forecast *f, const struct batch *steps, 
     return OK;
 }
 
+/* Of the lead time the mean over its steps of those that are there: a weekday's mean, or an offer, of its last day alone says little of the sum. */
+static float mean_over_lead_time(const struct forecast *f, const float *steps)
+{
+    double sum = 0;
+    size_t n = 0;
+
+    for (size_t i = 0; i < (size_t)f->def->lead_time; i++) {
+        float v = steps[i * f->n_cols];
+
+        sum += isnan(v) ? 0 : (double)v;
+        n += isnan(v) ? 0 : 1;
+    }
+    return n ? (float)(sum / (double)n) : NAN;
+}
+
+/* ret: a column of n_rows rows. */
+static void put_known(const struct forecast *f, const struct col *c, size_t n_rows, float *ret)
+{
+    size_t horizon = (size_t)f->def->horizon;
+
+    for (size_t r = 0; r < n_rows; r++) {
+        float v = (float)number_of(c, r);
+
+        ret[r * f->n_cols] = isinf(v) ? NAN : v;
+    }
+    for (size_t r = horizon; f->def->lead_time && r < n_rows; r += f->n_steps)
+        ret[r * f->n_cols] = mean_over_lead_time(f, ret + (r - horizon) * f->n_cols);
+}
+
 enum status forecast_expand(struct forecast *f, const struct batch *in, const int64_t *event_ms, const float *x,
                             const uint32_t *rows, size_t n, float *ret_x, double *ret_offset, struct error *err)
 {
@@ -283,11 +312,7 @@ enum status forecast_expand(struct forecast *f, const struct batch *in, const in
 
         if (expr_eval(f->known[k], &b, &c, err) != OK)
             return err_wrap(err, "%s", f->def->known[k].name);
-        for (size_t r = 0; r < n_rows; r++) {
-            float v = (float)number_of(&c, r);
-
-            ret_x[r * f->n_cols + f->n_features + k] = isinf(v) ? NAN : v;
-        }
+        put_known(f, &c, n_rows, ret_x + f->n_features + k);
     }
     return OK;
 }

@@ -4,7 +4,8 @@
  * Shape    a row of event time t and n_features numbers gives n_steps rows of n_cols numbers: the features, the known
  *          expressions at the target's time, `step` (1 to horizon), and with a lead time `steps`, over how many the target is
  *          a mean. Step i's target is the value at t + i * every_ms; where every_ms is whole days of a zone and t is the
- *          beginning of one, at the beginning of the i-th day after it. The lead time comes last: `step` and `steps` are its length.
+ *          beginning of one, at the beginning of the i-th day after it. The lead time comes last: `step` and `steps` are its length,
+ *          a known expression is the mean over its steps of those that are there.
  * Scale    an expression over the row; where it is null, 0 or less, 1. Offset: one at the target's time; null is 0; of the lead
  *          time the mean over its steps. A booster learns (truth - offset) / scale.
  * Missing  a known value that is null, or beyond a float, is NaN.

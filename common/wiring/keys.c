@@ -98,7 +98,7 @@ static const struct key_def target_keys[] = {
     {"offset", "expression", "Over the row's numbers, `step` and `target_time`: taken off the truth before it is divided, added to the forecast; null is 0. Of the lead time its mean. Default: 0."},
     {"where", "condition", "Over the row's numbers: only rows for which it holds are trained on, and evaluated; all are forecast. Default: all."},
     {"min", "number", "A forecast is at least this. Default: any number."},
-    {"known", "object", "Columns at the target's time by name: expressions over the row's numbers, `step` and `target_time` (the end of the target's window; `target_time - 1` lies in it)."},
+    {"known", "object", "Columns at the target's time by name: expressions over the row's numbers, `step` and `target_time` (the end of the target's window; `target_time - 1` lies in it). Of the lead time the mean over its steps of those that are not null: of an offer on two days of seven 2/7."},
 };
 static const struct key_def explain_keys[] = {
     {"top", "1 to 100, required", "How many features."},

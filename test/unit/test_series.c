@@ -26,9 +26,9 @@ struct record {
 
 static const struct feature_col cols[] = {{"level", COL_DOUBLE, false, -1}};
 static const char *const features[] = {"number"};
-static struct forecast_known known[] = {{"dow", "weekday(target_time - 1)"}, {"twice", "step * 2 + level"}};
+static struct forecast_known known[] = {{"dow", "weekday(target_time - 1)"}, {"twice", "step * 2 + level"}, {"late", "if(step > 1, step, null)"}};
 static const struct forecast_def with_lead = {
-    .value = "v", .horizon = 5, .every_ms = DAY, .zone = "", .lead_time = 3, .scale = "level", .offset = "step * 10 + level", .min = (double)NAN, .known = known, .n_known = 2};
+    .value = "v", .horizon = 5, .every_ms = DAY, .zone = "", .lead_time = 3, .scale = "level", .offset = "step * 10 + level", .min = (double)NAN, .known = known, .n_known = 3};
 
 /* Each key has rows on so many days. Of 28 they overlap; of 12 one begins the day after another ends. */
 static void fill(struct record *r, size_t n, int days, struct rand *rand)
@@ -92,7 +92,7 @@ static double value_at(const struct record *r, size_t n, const char *key, int64_
 }
 
 struct wanted {
-    float row[5], label; /* number, dow, twice, step, steps */
+    float row[6], label; /* number, dow, twice, late, step, steps */
 };
 
 /* By the definition: for each row that is not superseded, each step whose truth lies in the span. */
@@ -110,14 +110,17 @@ static size_t brute_force(const struct record *r, size_t n, const struct pairs_s
             for (int step = 1; row && (!high || row->level > 2) && step <= 6; step++) {
                 int ahead = step < 6 ? step : 3, from = step < 6 ? step : 1;
                 int64_t end = t + ahead * DAY;
-                double sum = 0, scale = row->level > 0 ? row->level : 1;
+                double sum = 0, dows = 0, twice = 0, late = step == 6 ? 2.5 : step > 1 ? step : (double)NAN, n_ahead = ahead - from + 1, scale = row->level > 0 ? row->level : 1;
 
-                for (int h = from; h <= ahead; h++)
+                for (int h = from; h <= ahead; h++) {
                     sum += value_at(r, n, name, t + h * DAY) - (h * 10 + row->level);
+                    dows += (double)((t / DAY + h - 1 + 3) % 7);
+                    twice += h * 2 + row->level;
+                }
                 if (isnan(sum) || end < span->truth_from_ms || end >= span->truth_to_ms)
                     continue;
-                ret[k++] = (struct wanted){{(float)row->offset, (float)((end / DAY - 1 + 3) % 7), (float)(ahead * 2 + row->level),
-                                            (float)ahead, step < 6 ? 1 : 3}, (float)(sum / (ahead - from + 1) / scale)};
+                ret[k++] = (struct wanted){{(float)row->offset, (float)(dows / n_ahead), (float)(twice / n_ahead), (float)late, (float)ahead,
+                                            step < 6 ? 1 : 3}, (float)(sum / n_ahead / scale)};
             }
         }
     return k;
@@ -138,7 +141,7 @@ static void compare(const struct series *s, struct forecast *f, const struct pai
                 break;
             for (size_t i = 0; i < c.n_rows; i++) {
                 assert_true(k + i < n);
-                assert_memory_equal(c.rows + i * 5, want[k + i].row, sizeof(want->row));
+                assert_memory_equal(c.rows + i * 6, want[k + i].row, sizeof(want->row));
                 assert_true(fabsf(c.labels[i] - want[k + i].label) < 1e-4F);
             }
         }
@@ -170,7 +173,7 @@ static void pairs_are_those_of_a_join_by_brute_force(void **state)
         series_init(&s, 1, cols, 1, round % 4 == 3 ? where : NULL);
         add_all(&s, r, n_rows, &rand);
         assert_int_equal(forecast_new(&with_lead, cols, 1, features, 1, &f, &err), OK);
-        assert_int_equal(forecast_n_cols(f), 5);
+        assert_int_equal(forecast_n_cols(f), 6);
         n = brute_force(r, n_rows, &span, round % 4 == 3, want);
         compare(&s, f, &span, want, n);
         if (round == 7) { /* half of the rows, as if by chance */
