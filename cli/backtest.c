@@ -252,7 +252,7 @@ static int run_call(struct call *c)
         st = judge(c, (size_t)n_origins, apart, span, &err);
     stage_files_close(&c->files);
     backtest_done(&c->b);
-    return st == OK ? 0 : signals_stopping() ? 130 : cli_failed("backtest", &err);
+    return st == OK ? 0 : signals_stopping() ? SIGNALS_EXIT : cli_failed("backtest", &err);
 }
 
 int cli_backtest(int argc, char **argv)

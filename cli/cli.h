@@ -2,7 +2,7 @@
 /*
  * cli: the `millrace` command: one table of commands (main.c), one file each.
  *
- * Exit     0 done; 1 the work failed; 2 the call was wrong; 130 stopped by Ctrl-C.
+ * Exit     0 done; 1 the work failed; 2 the call was wrong; 130 stopped by SIGINT or SIGTERM.
  * Shape    int cli_<command>(argc, argv), argv[0] being the command's own name.
  */
 #ifndef CLI_CLI_H

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "ops/signals.h"
 #include "wire/container.h"
 
 #define ARGS_MAX 600
@@ -111,12 +113,14 @@ static enum status stage_args(const struct stage_files *f, const struct stage_de
     return OK;
 }
 
-static void become(const char *path, const char *log, char *const *args)
+/* alive: closed when the worker ends. */
+static void become(const char *path, const char *log, char *const *args, int alive)
 {
     int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0600), none = open("/dev/null", O_RDONLY);
     sigset_t nothing;
 
-    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)fcntl(alive, F_SETFD, 0);
     sigemptyset(&nothing);
     sigprocmask(SIG_SETMASK, &nothing, NULL);
     if (none >= 0)
@@ -165,7 +169,7 @@ enum status stage_files_each(const char *path, const struct schema *as, const st
     while (st == OK) {
         struct view body;
 
-        st = container_next(file, &body, err);
+        st = signals_stopping() ? err_set(err, ERR_FATAL, "stopped") : container_next(file, &body, err);
         if (st != OK || body.data == NULL)
             break;
         st = decode_row(plan, body, &row, 0, err);
@@ -178,21 +182,40 @@ enum status stage_files_each(const char *path, const struct schema *as, const st
     return st;
 }
 
+/* The worker's exit status. Where this process is to end, it ends at once: what it writes goes with the folder. */
+static int wait_for(pid_t pid, int alive)
+{
+    struct pollfd fds[] = {{.fd = alive, .events = POLLIN}, {.fd = signals_fd(), .events = POLLIN}};
+    int status = 0;
+
+    while (poll(fds, ARRAY_LEN(fds), -1) < 0 && errno == EINTR)
+        continue;
+    if (fds[1].revents)
+        (void)kill(pid, SIGKILL);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return status;
+}
+
 enum status stage_files_run(const struct stage_files *f, const struct stage_def *s, struct error *err)
 {
     char *args[ARGS_MAX], path[PATH_MAX], log[PATH_MAX], line[600];
-    int status = 0;
+    int status = 0, alive[2];
     pid_t pid;
 
     if (stage_args(f, s, args, err) != OK)
         return err->status;
     snprintf(path, sizeof(path), "%s/%s", cli_bin(), s->worker);
     snprintf(log, sizeof(log), "%s/log", f->folder);
+    if (pipe2(alive, O_CLOEXEC) != 0)
+        return err_set(err, ERR_FATAL, "start %s: %s", path, strerror(errno));
     pid = fork();
     if (pid == 0)
-        become(path, log, args);
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        continue;
+        become(path, log, args, alive[1]);
+    close(alive[1]);
+    if (pid > 0)
+        status = wait_for(pid, alive[0]);
+    close(alive[0]);
     if (pid < 0)
         return err_set(err, ERR_FATAL, "start %s: %s", path, strerror(errno));
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)

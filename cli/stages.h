@@ -2,6 +2,7 @@
  * cli/stages.h: stages of a pipeline, run on files in a folder of their own by the workers as shipped (docs/files.md), no broker.
  *
  * Shape    a topic is <folder>/<topic>.avro; a stage reads those of its `from` and writes those of its `to`, and its dead letters.
+ * Stopped  by a signal (ops/signals.h): its worker ends at once, whatever it does, and what follows is not begun.
  * Errors   ERR_FATAL: what the stage said last before it ended.
  */
 #ifndef CLI_STAGES_H

@@ -334,5 +334,5 @@ int cli_tail(int argc, char **argv)
     bytes_done(&t.text);
     if (s != OK)
         return cli_failed("tail", &err);
-    return signals_stopping() ? 130 : 0;
+    return signals_stopping() ? SIGNALS_EXIT : 0;
 }

@@ -213,5 +213,5 @@ int cli_test(int argc, char **argv)
         printf("%zu passed, %zu failed\n", n_passed, n - n_passed);
     cases_free(cases);
     pipeline_free(p);
-    return signals_stopping() ? 130 : n_passed == n ? 0 : 1;
+    return signals_stopping() ? SIGNALS_EXIT : n_passed == n ? 0 : 1;
 }

@@ -230,6 +230,7 @@ static enum status fit_on(DMatrixHandle d, const struct booster_fit *fit, const 
     const char *out;
     bst_ulong n_out;
     const char *nthread = param(fit, "nthread") ? param(fit, "nthread") : "1";
+    bool stopped = false;
     int bad;
 
     if (XGBoosterCreate(&d, 1, &b) != 0)
@@ -243,11 +244,15 @@ static enum status fit_on(DMatrixHandle d, const struct booster_fit *fit, const 
     if (name_features(b, features, n_features) != 0)
         return failed("feature names", err);
     use_threads(nthread);
-    for (int round = 0; round < fit->rounds && !bad; round++)
+    for (int round = 0; round < fit->rounds && !bad && !stopped; round++) {
         bad = XGBoosterUpdateOneIter(b, round, d);
+        stopped = fit->stopping && fit->stopping();
+    }
     use_threads("1");
     if (bad)
         return failed("train", err);
+    if (stopped)
+        return err_set(err, ERR_RETRY, "stopped");
     if (XGBoosterSaveModelToBuffer(b, "{\"format\": \"ubj\"}", &n_out, &out) != 0)
         return failed("save", err);
     bytes_append(ret_model, out, n_out);

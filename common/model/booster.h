@@ -7,7 +7,7 @@
  *          `seed`, `tree_method`, `base_score` and `objective` must be given (a library's default may change).
  * Bounds   booster_load walks the bytes first (ubj.h): nothing else may reach libxgboost.
  * Owner    results are copied at this border: libxgboost's die at its next call on the thread.
- * Errors   training and load: ERR_RECORD for what the caller or the bytes bring, ERR_FATAL for the library.
+ * Errors   training and load: ERR_RECORD for what the caller or the bytes bring, ERR_FATAL for the library; ERR_RETRY: stopped.
  * Threads  a booster belongs to one thread at a time. A fit may run in a thread or a child process of its own.
  */
 #ifndef MODEL_BOOSTER_H
@@ -30,6 +30,7 @@ struct booster_fit {
     const float *labels;
     const float *weights; /* NULL: all 1 */
     size_t n_rows;
+    bool (*stopping)(void); /* asked after each round: true ends the fit with ERR_RETRY; NULL: nobody stops it */
 };
 
 struct booster;

@@ -8,8 +8,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define EXIT_AGAIN 130
-
 static atomic_bool stopping;
 static atomic_uint seen[NSIG];
 static int event_fd = -1;
@@ -28,7 +26,7 @@ static void on_signal(int number)
     int saved = errno;
 
     if (atomic_fetch_add(&seen[number], 1) > 0)
-        _exit(EXIT_AGAIN);
+        _exit(SIGNALS_EXIT);
     wake();
     errno = saved;
 }

@@ -16,6 +16,8 @@
 
 #include "base/err.h"
 
+#define SIGNALS_EXIT 130 /* the exit status of what was stopped before its work was done */
+
 enum status signals_start(struct error *err);
 bool signals_stopping(void);
 int signals_fd(void);

@@ -349,7 +349,10 @@ int stage_main(const struct worker *w, int argc, char **argv)
     }
     if (st != OK && err.text[0])
         log_error("stopped", "reason=\"%s\"", err.text);
-    code = st == OK ? 0 : s->pipeline == NULL ? 2 : 1;
+    if (s->finite && signals_stopping())
+        code = SIGNALS_EXIT; /* not all of its input went through */
+    else
+        code = st == OK ? 0 : s->pipeline == NULL ? 2 : 1;
     stage_end(s);
     log_info("ended", "status=%d", code);
     return code;

@@ -34,7 +34,7 @@ static enum status train(int i, struct error *err)
                                            {"max_depth", "3"}, {"seed", "7"}};
     static const float most[TRAINER_FEATURES] = {4, 200, 100, 4, 4, 1000};
     static float rows[ROWS][TRAINER_FEATURES], labels[ROWS];
-    struct booster_fit fit = {params, ARRAY_LEN(params), 4, features, TRAINER_FEATURES, rows[0], labels, NULL, ROWS};
+    struct booster_fit fit = {params, ARRAY_LEN(params), 4, features, TRAINER_FEATURES, rows[0], labels, NULL, ROWS, NULL};
     struct rand r;
 
     rand_seed(&r, (uint64_t)i + 1);

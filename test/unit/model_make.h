@@ -51,7 +51,7 @@ static inline enum status make_model(const struct make_case *c, uint64_t seed, s
     for (size_t i = 0; c->more[i] != NULL; i += 2)
         p[n++] = (struct booster_param){c->more[i], c->more[i + 1]};
     make_rows(seed, c->n_rows, rows, labels, c->objective[0] == 'b');
-    fit = (struct booster_fit){p, n, c->rounds, make_names, MAKE_FEATURES, rows, labels, NULL, c->n_rows};
+    fit = (struct booster_fit){p, n, c->rounds, make_names, MAKE_FEATURES, rows, labels, NULL, c->n_rows, NULL};
     st = booster_train(&fit, ret, err);
     free(rows);
     free(labels);

@@ -52,7 +52,7 @@ static void a_fit_without_its_parameters_said_is_refused(void **state)
     for (size_t skip = 0; skip < 4; skip++) {
         struct booster_param p[3];
         size_t n = 0;
-        struct booster_fit fit = {p, 3, 1, names, 1, rows, labels, NULL, 4};
+        struct booster_fit fit = {p, 3, 1, names, 1, rows, labels, NULL, 4, NULL};
 
         for (size_t i = 0; i < 4; i++) {
             if (i != skip)
@@ -64,7 +64,7 @@ static void a_fit_without_its_parameters_said_is_refused(void **state)
     }
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct booster_param p[5] = {all[0], all[1], all[2], all[3], cases[i].more};
-        struct booster_fit fit = {p, 5, 1, names, 1, rows, labels, NULL, 4};
+        struct booster_fit fit = {p, 5, 1, names, 1, rows, labels, NULL, 4, NULL};
 
         assert_int_not_equal(booster_train(&fit, &out, &err), OK);
         if (strstr(err.text, cases[i].want) == NULL)
@@ -79,7 +79,7 @@ static void infinities_and_empty_input_are_refused(void **state)
     struct booster_param p[] = {
         {"objective", "binary:logistic"}, {"tree_method", "exact"}, {"base_score", "0.5"}, {"seed", "1"}};
     const char *names[] = {"x"};
-    struct booster_fit fit = {p, 4, 1, names, 1, rows, labels, NULL, 4};
+    struct booster_fit fit = {p, 4, 1, names, 1, rows, labels, NULL, 4, NULL};
     struct bytes out = BYTES_EMPTY;
     struct error err;
 
@@ -97,6 +97,29 @@ static void infinities_and_empty_input_are_refused(void **state)
     p[0].value = "multi:softprob";
     assert_int_equal(booster_train(&fit, &out, &err), ERR_RECORD);
     assert_non_null(strstr(err.text, "binary:logistic"));
+}
+
+static int n_asked;
+
+static bool stop_at_third(void)
+{
+    return ++n_asked == 3;
+}
+
+static void a_fit_ends_with_the_round_in_which_it_is_stopped(void **state)
+{
+    float rows[4] = {1, 2, 3, 4}, labels[4] = {0, 1, 0, 1};
+    const struct booster_param p[] = {
+        {"objective", "binary:logistic"}, {"tree_method", "exact"}, {"base_score", "0.5"}, {"seed", "1"}};
+    const char *names[] = {"x"};
+    struct booster_fit fit = {p, 4, 20, names, 1, rows, labels, NULL, 4, stop_at_third};
+    struct bytes out = BYTES_EMPTY;
+    struct error err;
+
+    (void)state;
+    assert_int_equal(booster_train(&fit, &out, &err), ERR_RETRY);
+    assert_int_equal(n_asked, 3);
+    assert_int_equal(out.n, 0);
 }
 
 /* The margin is the sum of a row's contributions and bias. */
@@ -138,6 +161,7 @@ int main(void)
         cmocka_unit_test(the_same_fit_gives_the_same_bytes),
         cmocka_unit_test(a_fit_without_its_parameters_said_is_refused),
         cmocka_unit_test(infinities_and_empty_input_are_refused),
+        cmocka_unit_test(a_fit_ends_with_the_round_in_which_it_is_stopped),
         cmocka_unit_test(contributions_sum_to_the_margin),
         cmocka_unit_test(the_library_says_its_version),
     };

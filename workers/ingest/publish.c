@@ -19,7 +19,6 @@
 #define COMMIT_RECORDS 10000
 #define COMMIT_MS 500
 #define BAD_SHOWN 10
-#define EXIT_STOPPED 130
 #define TIME_OLD_MS INT64_C(94694400000)  /* 1973: what is younger in seconds lies before it in milliseconds */
 #define TIME_NEW_MS INT64_C(946684800000) /* 2000 */
 
@@ -391,7 +390,7 @@ static int publish_file(const struct publish *call, enum status *ret_st)
     report(p, st, before, clock_wall_ms() - begun_ms);
     if (st == OK && p->stopped)
         fprintf(stderr, "%s: stopped before its end%s\n", p->path, p->resumable ? "; the same call goes on from here" : "");
-    code = st == OK && p->stopped ? EXIT_STOPPED : st == OK && p->refused == 0 ? 0 : p->topic == NULL ? 2 : 1;
+    code = st == OK && p->stopped ? SIGNALS_EXIT : st == OK && p->refused == 0 ? 0 : p->topic == NULL ? 2 : 1;
     bytes_done(&faults);
     finish(p);
     *ret_st = st;

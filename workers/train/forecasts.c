@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "model/metrics.h"
+#include "ops/signals.h"
 #include "workers/train/job.h"
 #include "workers/train/read.h"
 
@@ -95,6 +96,8 @@ static enum status next_chunk(void *ctx, struct booster_chunk *ret, struct error
     struct source *s = ctx;
     struct learning *l = s->learning;
 
+    if (signals_stopping())
+        return err_set(err, ERR_RETRY, "stopped");
     if (pairs_next(s->pairs, ret, NULL, err) != OK)
         return err->status;
     memcpy(l->labels + l->n_labels, ret->labels, ret->n_rows * sizeof(*l->labels));
@@ -144,7 +147,8 @@ static enum status fit_outputs(const struct learning *l, struct booster_matrix *
     for (size_t i = 0; i < r->n_outputs; i++) {
         struct model_output *o = &r->outputs[i];
         struct booster_param *params = arena_alloc(&j->arena, (j->n_params + o->n_params + 1) * sizeof(*params));
-        struct booster_fit fit = {.params = params, .n_params = merge(j, o, params), .rounds = o->rounds, .labels = labels_of(l, o, n)};
+        struct booster_fit fit = {.params = params, .n_params = merge(j, o, params), .rounds = o->rounds, .labels = labels_of(l, o, n),
+                                  .stopping = signals_stopping};
         size_t before = j->model.n;
 
         if (booster_train_on(m, &fit, &j->model, err) != OK)

@@ -5,6 +5,7 @@
 
 #include "model/metrics.h"
 #include "model/model.h"
+#include "ops/signals.h"
 #include "workers/train/gate.h"
 #include "workers/train/read.h"
 
@@ -99,7 +100,7 @@ static enum status fit(struct job *j, const struct data *d, size_t n, const floa
     struct booster_fit f = {
         .params = j->params, .n_params = j->n_params, .rounds = j->rounds,
         .features = (const char *const *)j->record.features, .n_features = d->n_features,
-        .rows = d->x, .labels = labels, .n_rows = n,
+        .rows = d->x, .labels = labels, .n_rows = n, .stopping = signals_stopping,
     };
 
     return booster_train(&f, &j->model, err);

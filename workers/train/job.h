@@ -3,6 +3,7 @@
  * job: one training: read features and labels by offset, join, fit, evaluate. Touches no loop: runs in its own thread.
  *
  * Needs    def, pipeline and the settings, which do not change; the champion's bytes, copied before.
+ * Stopped  where the process is to end, it ends with its next record or round, ERR_RETRY.
  * Result   a record that lacks version, signature and creation time, and the bytes, and whether it becomes champion; or
  *          nothing_to_train; each with the reason.
  */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "kafka/kafka.h"
+#include "ops/signals.h"
 #include "stage/file_topic.h"
 #include "stage/origin.h"
 #include "wire/frame.h"
@@ -142,6 +143,8 @@ static enum status scan_range(struct scan *s, int64_t from_ms, int64_t to_ms, sc
 
         if (reader_next(s->reader, -1, &m, &end, err) != OK)
             return err->status;
+        if (signals_stopping())
+            return err_set(err, ERR_RETRY, "stopped");
         if (!end && decode(s, &m) && !is_repeat(s, m.partition) && each(s, &m, ctx, err) != OK)
             return err->status;
     }
@@ -166,7 +169,11 @@ static enum status scan_file(struct scan *s, scan_fn *each, void *ctx, struct er
         struct reader_msg m = {.partition = r.partition, .offset = r.offset};
         struct frame f = {FRAME_ID, r.schema_id, r.value};
 
-        if (decode_frame(s, &f) && !is_repeat(s, m.partition) && (st = each(s, &m, ctx, err)) != OK)
+        if (signals_stopping())
+            st = err_set(err, ERR_RETRY, "stopped");
+        else if (decode_frame(s, &f) && !is_repeat(s, m.partition))
+            st = each(s, &m, ctx, err);
+        if (st != OK)
             break;
     }
     file_topic_close(file);

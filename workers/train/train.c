@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "kafka/kafka.h"
 #include "ops/metrics.h"
+#include "ops/signals.h"
 #include "stage/models.h"
 #include "workers/train/publish.h"
 #include "workers/train/read.h"
@@ -176,7 +177,8 @@ static enum status put_job(struct train *t, struct stage *s, struct error *err)
     if (j->status == ERR_FATAL)
         return err_set(err, ERR_FATAL, "train %s: %s", t->def->model, j->err.text);
     if (j->status == ERR_RETRY) {
-        log_warn("training_again", "model=%s reason=\"%s\"", t->def->model, j->err.text);
+        if (!signals_stopping())
+            log_warn("training_again", "model=%s reason=\"%s\"", t->def->model, j->err.text);
         t->retry_ms = created_ms + 1000;
         drop_job(t);
         return OK;
@@ -243,9 +245,11 @@ enum status train_finish(void *ctx, struct stage *s, struct error *err)
 
     if (find_next(t, s, err) != OK)
         return err->status;
-    while (t->next != INT64_MIN && t->at_min >= t->next && t->next <= stage_until(s)) {
+    while (!signals_stopping() && t->next != INT64_MIN && t->at_min >= t->next && t->next <= stage_until(s)) {
         if (start_job(t, s, err) != OK || put_job(t, s, err) != OK)
             return err->status;
+        if (t->job == NULL) /* it came to nothing */
+            continue;
         drop_job(t);
         t->next += t->def->every_ms;
     }
