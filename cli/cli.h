@@ -30,7 +30,7 @@ int cli_train(int argc, char **argv);
 int cli_replay(int argc, char **argv);
 
 /* ---- options.c ---- */
-/* What is listed twice may be given twice. */
+/* What is listed twice may be given twice, but no option with a value more often than it is listed. */
 struct cli_option {
     const char *name;   /* "--brokers" or "-c": `--brokers A`, `--brokers=A`, `-c 5`, `-c5` */
     const char **value; /* takes a value */

@@ -39,6 +39,27 @@ static const char *match(const char *word, const struct cli_option *o)
     return o->value != NULL ? word + n : NULL;
 }
 
+static bool same_name(const struct cli_option *a, const struct cli_option *b)
+{
+    return strcmp(a->name, b->name) == 0;
+}
+
+/* Of the places of an option that is given once more, the next free one. `given` has a bit for each. False: it has none left. */
+static bool next_place(const char *command, const struct cli_option *options, size_t n, uint64_t *given, size_t *place)
+{
+    size_t first = *place, i = first;
+
+    while (i < n && same_name(&options[i], &options[first]) && *given >> i & 1)
+        i++;
+    if (i == n || !same_name(&options[i], &options[first]))
+        return cli_wrong(command, "'%s' may be given %zu time%s, and is once more", options[first].name, i - first,
+                         i - first > 1 ? "s" : ""),
+               false;
+    *given |= UINT64_C(1) << i;
+    *place = i;
+    return true;
+}
+
 bool cli_options(int argc, char **argv, const struct cli_option *options, size_t n, const char **args, size_t max,
                  size_t *ret_n_args)
 {
@@ -64,13 +85,12 @@ bool cli_options(int argc, char **argv, const struct cli_option *options, size_t
             o++;
         if (o == n)
             return cli_wrong(argv[0], "there is no option '%s'", argv[i]), false;
-        while (given >> o & 1 && o + 1 < n && strcmp(options[o + 1].name, options[o].name) == 0)
-            o++;
-        given |= UINT64_C(1) << o;
         if (options[o].flag != NULL) {
             *options[o].flag = true;
             continue;
         }
+        if (!next_place(argv[0], options, n, &given, &o))
+            return false;
         if (*rest == '\0' && strchr(argv[i], '=') == NULL) {
             if (i + 1 == argc)
                 return cli_wrong(argv[0], "'%s' needs a value", argv[i]), false;

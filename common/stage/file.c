@@ -16,8 +16,6 @@
 #include "wire/frame.h"
 #include "wire/keyed.h"
 
-#define FILES_MAX (INPUTS_MAX + 2)
-
 struct file_input {
     struct file_topic *file;
     struct file_order order;

@@ -29,6 +29,7 @@
 #include "stage/stage.h"
 
 #define INPUTS_MAX 8
+#define FILES_MAX (INPUTS_MAX + 2) /* of a stage on one side: its topics, labels and models; or its topics and dead letters */
 #define IDLE_AFTER_MS 250
 #define TAKE_MAX 2000
 #define CHECK_MAX (2 * INPUTS_MAX + 2)
@@ -168,7 +169,7 @@ struct kept_put {
 
 struct stage_options {
     const char *pipeline, *stage, *brokers, *http, *http_file, *instance;
-    const char *in[INPUTS_MAX], *out[INPUTS_MAX];
+    const char *in[FILES_MAX], *out[FILES_MAX];
     size_t n_in, n_out;
     size_t batch; /* records a batch at most */
     const char *model; /* --model NAME/VERSION: score by this one alone; NULL: by the routing */

@@ -22,6 +22,17 @@ static void usage(const struct worker *w, FILE *f)
             w->name, w->name);
 }
 
+static bool add_file(const struct worker *w, const char *option, const char **files, size_t *n)
+{
+    if (*n == FILES_MAX) {
+        fprintf(stderr, "%s: %s: at most %d files, for a stage has at most %d topics on a side, and models or dead letters\n", w->name, option, FILES_MAX,
+                INPUTS_MAX);
+        return false;
+    }
+    files[(*n)++] = optarg;
+    return true;
+}
+
 /* -1: go on; else the exit status. */
 int options_read(const struct worker *w, int argc, char **argv, struct stage_options *o)
 {
@@ -46,10 +57,10 @@ int options_read(const struct worker *w, int argc, char **argv, struct stage_opt
             o->http_file = optarg;
         else if (c == 'i')
             o->instance = optarg;
-        else if (c == 'I' && o->n_in < INPUTS_MAX)
-            o->in[o->n_in++] = optarg;
-        else if (c == 'O' && o->n_out < INPUTS_MAX)
-            o->out[o->n_out++] = optarg;
+        else if (c == 'I' || c == 'O') {
+            if (!(c == 'I' ? add_file(w, "--in", o->in, &o->n_in) : add_file(w, "--out", o->out, &o->n_out)))
+                return 2;
+        }
         else if (c == 'T')
             o->into = optarg;
         else if (c == 'm')
