@@ -38,7 +38,7 @@ _Static_assert(ARRAY_LEN(commit_us) + 2 <= METRIC_CELLS_MAX, "room for the commi
 /* The list of docs/operations.md (test_metrics.c compares). */
 static const struct metric_row rows[METRICS_N] = {
     [METRIC_RECORDS] = {ROW("millrace_records_total",
-             "Records by what became of them: taken counts inputs, put counts outputs.",
+             "Records by what became of them: taken counts inputs, put counts outputs; of train the records of models, routings and verdicts.",
              COUNTER, "records", 1), LABEL("outcome", outcomes)},
     [METRIC_DEAD_LETTERS] = {ROW("millrace_dead_letters_total",
              "Records that could not be processed, by the class of the reason.",

@@ -83,6 +83,8 @@ enum status stage_put(struct stage *s, const char *topic, struct view key, const
     bytes_append(&value, body.data, body.n);
     put.value = view_of(value.data, value.n);
     st = output_put(s, &put, err);
+    if (st == OK)
+        metrics_add(&s->metrics, METRIC_RECORDS, OUTCOME_PUT, 1);
     bytes_done(&value);
     s->turn_changed = true;
     return st;
