@@ -17,6 +17,17 @@ static bool rests_on_past(const struct features *f)
     return false;
 }
 
+static const struct feature_col *whole_row(struct features *f, const struct feature_input *input)
+{
+    struct feature_col *all = arena_alloc(&f->arena, (input->n_cols + input->n_passed + 1) * sizeof(*all));
+
+    if (input->n_cols)
+        memcpy(all, input->cols, input->n_cols * sizeof(*all));
+    if (input->n_passed)
+        memcpy(all + input->n_cols, input->passed, input->n_passed * sizeof(*all));
+    return all;
+}
+
 enum status features_keep_rows(struct features *f, struct error *err)
 {
     const struct feature_input *input = &f->inputs[f->emit];
@@ -39,8 +50,8 @@ enum status features_keep_rows(struct features *f, struct error *err)
     f->kept = plan_ring(&f->plan, KEPT, NULL, NULL, NULL, NULL);
     if (f->kept < 0)
         return err_set(err, ERR_FATAL, "more than %d different inputs and conditions in one stage", RINGS_MAX - 1);
-    f->plan.rings[f->kept].fields = input->cols;
-    f->plan.rings[f->kept].n_fields = input->n_cols;
+    f->plan.rings[f->kept].fields = whole_row(f, input);
+    f->plan.rings[f->kept].n_fields = input->n_cols + input->n_passed;
     for (size_t i = 0; i < input->n_cols; i++)
         if (strcmp(input->cols[i].name, TUMBLING_REVISION) == 0 && input->cols[i].type == COL_INT)
             f->revision = (int)i;

@@ -35,6 +35,8 @@ struct feature_input {
     const struct feature_col *cols;
     size_t n_cols;
     int64_t replaces_ms; /* a row takes the place of the one of its key and time, which may be this far behind; 0: each is a row of its own */
+    const struct feature_col *passed; /* of the emitting input, what goes on with a row and no feature speaks of: lists, fields of records within */
+    size_t n_passed;
 };
 
 struct schema;
@@ -102,7 +104,7 @@ bool features_has_again(const struct features *f);
 
 /* Rows made of a batch's, in the order in which they come out. */
 struct features_rows {
-    struct batch cols;  /* of the emitting input */
+    struct batch cols;  /* of the emitting input, the passed ones too */
     uint32_t *parent;   /* per row: the batch's */
     struct view *keys;
     int64_t *event_ms;

@@ -128,6 +128,15 @@ static enum status add_exprs(struct features *f, const struct feature_def *d, st
     return OK;
 }
 
+static const struct feature_col *copy_cols(struct features *f, const struct feature_col *cols, size_t n)
+{
+    struct feature_col *copy = n ? arena_copy(&f->arena, cols, n * sizeof(*copy)) : NULL;
+
+    for (size_t i = 0; i < n; i++)
+        copy[i].name = arena_strdup(&f->arena, copy[i].name);
+    return copy;
+}
+
 struct features *features_begin(const struct feature_input *inputs, size_t n, size_t emit)
 {
     struct features *f = xcalloc(1, sizeof(*f));
@@ -138,12 +147,9 @@ struct features *features_begin(const struct feature_input *inputs, size_t n, si
     f->inputs = arena_copy(&f->arena, inputs, n * sizeof(*inputs));
     f->n_inputs = n;
     for (size_t i = 0; i < n; i++) {
-        struct feature_col *cols = arena_copy(&f->arena, inputs[i].cols, inputs[i].n_cols * sizeof(*cols));
-
-        for (size_t c = 0; c < inputs[i].n_cols; c++)
-            cols[c].name = arena_strdup(&f->arena, cols[c].name);
         f->inputs[i].name = arena_strdup(&f->arena, inputs[i].name);
-        f->inputs[i].cols = cols;
+        f->inputs[i].cols = copy_cols(f, inputs[i].cols, inputs[i].n_cols);
+        f->inputs[i].passed = copy_cols(f, inputs[i].passed, inputs[i].n_passed);
     }
     return f;
 }
@@ -187,6 +193,8 @@ void features_set_fingerprint(struct features *f, const char *head, const struct
             if (features_needs(f, i, f->inputs[i].cols[c].name))
                 bytes_printf(&text, "col %s.%s %d %d\n", f->inputs[i].name, f->inputs[i].cols[c].name,
                              (int)f->inputs[i].cols[c].type, f->inputs[i].cols[c].scale);
+    for (size_t c = 0; f->kept >= 0 && c < f->inputs[f->emit].n_passed; c++)
+        bytes_printf(&text, "kept %s %d\n", f->inputs[f->emit].passed[c].name, (int)f->inputs[f->emit].passed[c].type);
     for (size_t i = 0; i < n_defs; i++) {
         const struct feature_def *d = &defs[i];
 

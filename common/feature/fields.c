@@ -21,9 +21,9 @@ union word {
 
 _Static_assert((size_t)128 << (FIELDS_ORDERS - 1) >= FIELDS_BYTES_MAX, "the largest event has a run");
 
-static bool is_text(enum col_type type)
+static bool is_view(enum col_type type)
 {
-    return type == COL_STRING || type == COL_BYTES;
+    return type >= COL_STRING;
 }
 
 static size_t words_at(const struct ring_def *def)
@@ -51,7 +51,7 @@ size_t fields_bytes(const struct ring_def *def, const struct col *const *cols, s
     size_t n = texts_at(def);
 
     for (size_t i = 0; i < def->n_fields; i++)
-        if (is_text(cols[i]->type) && !cols[i]->null[r])
+        if (is_view(cols[i]->type) && !cols[i]->null[r])
             n += cols[i]->view[r].n;
     return n;
 }
@@ -73,7 +73,7 @@ uint32_t fields_put(struct past *p, const struct ring_def *def, const struct col
             to->nulls[i / 8] |= (uint8_t)(1 << i % 8);
         } else if (c->type == COL_DOUBLE) {
             word(def, to, i)->f64 = c->f64[r];
-        } else if (!is_text(c->type)) {
+        } else if (!is_view(c->type)) {
             word(def, to, i)->i64 = c->i64[r];
         } else {
             word(def, to, i)->text.at = (uint32_t)at;
@@ -111,7 +111,7 @@ bool fields_check(const struct past *p, const struct ring_def *def, uint32_t pla
     for (size_t i = 0; i < def->n_fields; i++) {
         uint32_t at = word(def, from, i)->text.at, n = word(def, from, i)->text.n;
 
-        if (!is_text(def->fields[i].type) || is_null(from, i))
+        if (!is_view(def->fields[i].type) || is_null(from, i))
             continue;
         if (at > from->n_bytes || n > from->n_bytes - at)
             return false;
@@ -130,7 +130,7 @@ void fields_get(const struct past *p, const struct ring_def *def, uint32_t place
         col->null[r] = 1;
     else if (col->type == COL_DOUBLE)
         col->f64[r] = w->f64;
-    else if (!is_text(def->fields[field].type))
+    else if (!is_view(def->fields[field].type))
         col->i64[r] = w->i64;
     else
         col->view[r] = view_of(arena_copy(arena, (const uint8_t *)from + w->text.at, w->text.n), w->text.n);

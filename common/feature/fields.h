@@ -2,9 +2,9 @@
 /*
  * fields: what joins, and rows that come again (again.c), keep of an event: columns with their types, packed in one run of a past.
  *
- * Shape    null bits, a word for each of the ring's fields, then the texts' bytes. The row has the run's place.
+ * Shape    null bits, a word for each of the ring's fields, then the bytes of texts and lists. The row has the run's place.
  * Bounds   FIELDS_BYTES_MAX for all of an event: what is more is refused before it is put.
- * Owner    the past; ring_trim gives back what no cursor can come back to. fields_get copies texts into the arena.
+ * Owner    the past; ring_trim gives back what no cursor can come back to. fields_get copies bytes into the arena.
  */
 #ifndef FEATURE_FIELDS_H
 #define FEATURE_FIELDS_H

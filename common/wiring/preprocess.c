@@ -1,6 +1,7 @@
 #include "feature/aggregates.h"
 #include "feature/ahead.h"
 #include "feature/items.h"
+#include "wire/plan.h"
 #include "wiring/load.h"
 
 bool read_kind(struct loader *l, struct at at, const struct key_table *kinds, struct feature_def *def)
@@ -192,14 +193,36 @@ static bool read_features(struct loader *l, struct stage_def *s, struct at at)
     return good;
 }
 
+/* What goes on with a row, but for its lineage, and is none of the columns that features speak of. */
+static const struct feature_col *passed_cols(struct loader *l, const struct topic *t, const struct feature_input *input, size_t *ret_n)
+{
+    size_t n = schema_wants(t->schema, NULL, 0);
+    struct want *leaves = arena_alloc(l->arena, (n + 1) * sizeof(*leaves));
+    struct feature_col *cols = arena_alloc(l->arena, (n + 1) * sizeof(*cols));
+
+    (void)schema_wants(t->schema, leaves, n);
+    *ret_n = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool elsewhere = strcmp(leaves[i].path, "lineage") == 0 || strncmp(leaves[i].path, "lineage.", 8) == 0;
+
+        for (size_t k = 0; k < input->n_cols; k++)
+            elsewhere = elsewhere || strcmp(input->cols[k].name, leaves[i].path) == 0;
+        if (!elsewhere)
+            cols[(*ret_n)++] = (struct feature_col){.name = leaves[i].path, .type = leaves[i].type, .scale = -1};
+    }
+    return cols;
+}
+
 static const struct feature_input *stage_inputs(struct loader *l, const struct stage_def *s)
 {
-    struct feature_input *inputs = arena_alloc(l->arena, s->n_from * sizeof(*inputs));
+    struct feature_input *inputs = arena_zalloc(l->arena, s->n_from * sizeof(*inputs));
 
     for (size_t i = 0; i < s->n_from; i++) {
         inputs[i].name = l->p->topics[s->from[i]].name;
         inputs[i].cols = topic_cols(l, (size_t)s->from[i], 0, &inputs[i].n_cols);
         inputs[i].replaces_ms = l->p->topics[s->from[i]].replaces_ms;
+        if ((int)i == s->emit)
+            inputs[i].passed = passed_cols(l, &l->p->topics[s->from[i]], &inputs[i], &inputs[i].n_passed);
     }
     return inputs;
 }

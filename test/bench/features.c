@@ -28,8 +28,8 @@ struct tx {
 
 static const char *const spans[] = {"1d", "7d", "30d"}, *const weeks[] = {"7d", "14d", "28d", "60d"}, *const ever[] = {"ever"};
 static const struct feature_col tx_cols[] = {{"amount", COL_DOUBLE, false, 2}, {"ts", COL_INT, true, -1}};
-static const struct feature_input customer_inputs[] = {{"transactions", tx_cols, 2, 0}};
-static const struct feature_input terminal_inputs[] = {{"labels", tx_cols, 1, 0}, {"enriched", tx_cols, 2, 0}};
+static const struct feature_input customer_inputs[] = {{"transactions", tx_cols, 2, 0, NULL, 0}};
+static const struct feature_input terminal_inputs[] = {{"labels", tx_cols, 1, 0, NULL, 0}, {"enriched", tx_cols, 2, 0, NULL, 0}};
 static const struct feature_def customer_defs[] = {
     {.name = "amount", .expr = "amount"},
     {.name = "weekend", .expr = "weekday(ts) >= 5"},

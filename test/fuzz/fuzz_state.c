@@ -21,7 +21,7 @@
 
 static const struct feature_col cols[] = {{"x", COL_DOUBLE, false, 2}, {"kind", COL_STRING, false, -1}};
 static const struct feature_col plan_cols[] = {{"valid", COL_INT, true, -1}, {"cost", COL_DOUBLE, false, 2}, {"note", COL_STRING, false, -1}};
-static const struct feature_input inputs[] = {{"plans", plan_cols, 3, 0}, {"buys", cols, 2, 0}};
+static const struct feature_input inputs[] = {{"plans", plan_cols, 3, 0, NULL, 0}, {"buys", cols, 2, 0, NULL, 0}};
 enum { PLANS, BUYS };
 static const char *const spans[] = {"2s", "30s", "last3", "last10", "gap2s", "ever"}, *const moving[] = {"2s", "30s", "last10", "gap2s"},
                   *const by_time[] = {"2s", "30s"};

@@ -21,9 +21,11 @@
 #define N_KEYS 3
 #define SPAN_MS 6000
 #define N_COLS 4
+#define N_ALL (N_COLS + 1) /* with what is passed on */
 
 static const struct feature_col day_cols[N_COLS] = {
     {"name", COL_STRING, false, -1}, {"units", COL_DOUBLE, false, 2}, {"revision", COL_INT, false, -1}, {"open", COL_BOOL, false, -1}};
+static const struct feature_col passed_cols[] = {{"steps", COL_AVRO, false, -1}}; /* its bytes are nobody's matter here */
 static const struct feature_col buy_cols[] = {{"x", COL_DOUBLE, false, 2}};
 
 #define OVER(...) .over = (const char *const[]){__VA_ARGS__}, .n_over = ARRAY_LEN(((const char *const[]){__VA_ARGS__}))
@@ -83,7 +85,7 @@ static struct features *compile(const struct pair *p, int64_t replaces_ms, const
 
 static struct pair pair_new(size_t n_inputs, const struct feature_def *defs, size_t n)
 {
-    struct pair p = {.inputs = {{"days", day_cols, N_COLS, 0}, {"buys", buy_cols, 1, 0}}, .n_inputs = n_inputs, .emit = n_inputs - 1};
+    struct pair p = {.inputs = {{"days", day_cols, N_COLS, 0, passed_cols, 1}, {"buys", buy_cols, 1, 0, NULL, 0}}, .n_inputs = n_inputs, .emit = n_inputs - 1};
 
     p.f = compile(&p, SPAN_MS, defs, n);
     p.plain = compile(&p, 0, defs, n);
@@ -100,8 +102,8 @@ static void pair_done(struct pair *p)
 struct taken {
     int input, key;
     int64_t ms;
-    bool null[N_COLS];
-    char name[24];
+    bool null[N_ALL];
+    char name[24], steps[24];
     double units;
     int64_t open;
 };
@@ -119,16 +121,22 @@ static size_t latest(size_t n, int key, int64_t ms)
     return found;
 }
 
+static void fill_text(struct rand *r, char text[24])
+{
+    size_t n = rand_below(r, rand_below(r, 20) == 0 ? 24 : 3);
+
+    memset(text, 0, 24);
+    for (size_t i = 0; i < n && i + 1 < 24; i++)
+        text[i] = (char)('a' + rand_below(r, 2));
+}
+
 static void fill(struct rand *r, struct taken *row)
 {
-    size_t n = rand_below(r, rand_below(r, 20) == 0 ? sizeof(row->name) : 3);
-
-    memset(row->name, 0, sizeof(row->name));
-    for (size_t i = 0; i < n && i + 1 < sizeof(row->name); i++)
-        row->name[i] = (char)('a' + rand_below(r, 2));
+    fill_text(r, row->name);
+    fill_text(r, row->steps);
     row->units = (double)((int64_t)rand_below(r, 2000) - 400) / 100;
     row->open = (int64_t)rand_below(r, 2);
-    for (size_t k = 0; k < N_COLS; k++)
+    for (size_t k = 0; k < N_ALL; k++)
         row->null[k] = k != 2 && rand_below(r, 8) == 0;
 }
 
@@ -175,7 +183,7 @@ static void say_col(struct text *t, const struct col *c, size_t r)
         say(t, " %s=null", c->name);
     else if (c->type == COL_DOUBLE)
         say(t, " %s=%.17g", c->name, c->f64[r]);
-    else if (c->type == COL_STRING)
+    else if (c->type >= COL_STRING)
         say(t, " %s='%.*s'", c->name, (int)c->view[r].n, (const char *)c->view[r].data);
     else
         say(t, " %s=%lld", c->name, (long long)c->i64[r]);
@@ -202,7 +210,14 @@ static struct batch_of batch_new(struct arena *a, const struct feature_input *in
     batch_init(&x.b, a, n);
     for (size_t i = 0; i < input->n_cols; i++)
         batch_add_col(&x.b, input->cols[i].name, input->cols[i].type);
+    for (size_t i = 0; i < input->n_passed; i++)
+        batch_add_col(&x.b, input->passed[i].name, input->passed[i].type);
     return x;
+}
+
+static struct view text_view(struct arena *a, const char *text)
+{
+    return view_of(arena_copy(a, text, strlen(text) + 1), strlen(text));
 }
 
 static void batch_put(struct batch_of *x, const struct taken *row, int64_t revision)
@@ -215,15 +230,17 @@ static void batch_put(struct batch_of *x, const struct taken *row, int64_t revis
         x->b.cols[0].f64[r] = row->units;
         return;
     }
-    for (size_t k = 0; k < N_COLS; k++)
+    for (size_t k = 0; k < N_ALL; k++)
         x->b.cols[k].null[r] = row->null[k];
     if (!row->null[0])
-        x->b.cols[0].view[r] = view_of(arena_copy(x->b.arena, row->name, strlen(row->name) + 1), strlen(row->name));
+        x->b.cols[0].view[r] = text_view(x->b.arena, row->name);
     if (!row->null[1])
         x->b.cols[1].f64[r] = row->units;
     x->b.cols[2].i64[r] = revision;
     if (!row->null[3])
         x->b.cols[3].i64[r] = row->open;
+    if (!row->null[N_COLS])
+        x->b.cols[N_COLS].view[r] = text_view(x->b.arena, row->steps);
 }
 
 /* What comes out of row i: itself, then those behind it. */
@@ -280,7 +297,7 @@ static void days_anew(const struct pair *p, size_t n, struct oracle *o, struct a
     for (size_t r = 0; r < k; r++)
         if (x.ms[r] >= own->ms && (x.ms[r] == own->ms || x.ms[r] - own->ms < o->reach_ms)) {
             say_row(to, p->plain, &x.b, r, (const char *)x.keys[r].data, x.ms[r]);
-            for (size_t c = 0; c < N_COLS; c++)
+            for (size_t c = 0; c < N_ALL; c++)
                 say_col(to, &x.b.cols[c], r);
             say(to, "\n");
         }
@@ -378,7 +395,7 @@ static void apply(const struct pair *p, struct state *s, size_t from, size_t to,
 
         assert_null(out.bad[r]);
         say_row(t, p->f, &out.cols, r, (const char *)out.keys[r].data, out.event_ms[r]);
-        for (size_t c = 0; c < N_COLS; c++)
+        for (size_t c = 0; c < N_ALL; c++)
             say_col(t, &out.cols.cols[c], r);
         say(t, "\n");
     }

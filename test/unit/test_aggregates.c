@@ -25,7 +25,7 @@
 
 static const struct feature_col buy_cols[] = {{"x", COL_DOUBLE, false, 2}, {"kind", COL_STRING, false, -1}};
 static const struct feature_col mark_cols[] = {{"y", COL_DOUBLE, false, 2}};
-static const struct feature_input inputs[] = {{"buys", buy_cols, 2, 0}, {"marks", mark_cols, 1, 0}};
+static const struct feature_input inputs[] = {{"buys", buy_cols, 2, 0, NULL, 0}, {"marks", mark_cols, 1, 0, NULL, 0}};
 static const char *const spans[] = {"5s", "30s", "last3", "last10", "gap2s", "ever"};
 static const int64_t span_ms[] = {5000, 30000, 0, 0, 2000, 0};
 static const size_t span_n[] = {0, 0, 3, 10, 0, 0};

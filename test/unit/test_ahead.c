@@ -26,8 +26,8 @@ enum { PLANS, BUYS };
 
 static const struct feature_col plan_cols[] = {{"valid", COL_INT, true, -1}, {"x", COL_DOUBLE, false, 2}, {"note", COL_STRING, false, -1}, {"good", COL_BOOL, false, -1}};
 static const struct feature_col buy_cols[] = {{"y", COL_DOUBLE, false, 2}};
-static const struct feature_input inputs[] = {{"plans", plan_cols, 4, 0}, {"buys", buy_cols, 1, 0}},
-                                  replaced[] = {{"plans", plan_cols, 4, LATENESS_MS}, {"buys", buy_cols, 1, 0}};
+static const struct feature_input inputs[] = {{"plans", plan_cols, 4, 0, NULL, 0}, {"buys", buy_cols, 1, 0, NULL, 0}},
+                                  replaced[] = {{"plans", plan_cols, 4, LATENESS_MS, NULL, 0}, {"buys", buy_cols, 1, 0, NULL, 0}};
 
 static const char *const fields[] = {"x", "note"};
 static const struct feature_def defs[] = {

@@ -21,7 +21,7 @@
 #define TOPS 3
 
 static const struct feature_col cols[] = {{"x", COL_DOUBLE, false, -1}};
-static const struct feature_input input = {"buys", cols, 1, 0};
+static const struct feature_input input = {"buys", cols, 1, 0, NULL, 0};
 
 struct taken {
     int64_t ms;

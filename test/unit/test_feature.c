@@ -20,7 +20,7 @@
 static const struct feature_col event_cols[] = {
     {"ts", COL_INT, true, -1}, {"amount", COL_DOUBLE, false, 2}, {"kind", COL_STRING, false, -1}};
 static const struct feature_col label_cols[] = {{"reported", COL_INT, true, -1}};
-static const struct feature_input inputs[] = {{"labels", label_cols, 1, 0}, {"events", event_cols, 3, 0}};
+static const struct feature_input inputs[] = {{"labels", label_cols, 1, 0, NULL, 0}, {"events", event_cols, 3, 0, NULL, 0}};
 static const char *const windows[] = {"1d", "7d", "30d"};
 static const int64_t window_ms[] = {DAY, 7 * DAY, 30 * DAY};
 

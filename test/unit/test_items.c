@@ -15,7 +15,7 @@
 static const char item_json[] = "{\"type\":\"record\",\"name\":\"Step\",\"fields\":[{\"name\":\"step\",\"type\":\"int\"},{\"name\":\"mean\",\"type\":\"double\"},"
                                 "{\"name\":\"note\",\"type\":[\"null\",\"string\"],\"default\":null}]}";
 static const struct feature_col cols[] = {{"x", COL_DOUBLE, false, -1}};
-static const struct feature_input input = {"forecasts", cols, 1, 0};
+static const struct feature_input input = {"forecasts", cols, 1, 0, NULL, 0};
 static const char *const fields[] = {"mean", "note"};
 
 /* n items: the i-th has the mean base + i; every second one a note. */
@@ -113,7 +113,7 @@ static void the_first_items_are_columns(void **state)
 static void a_list_that_cannot_be_taken_apart_is_said(void **state)
 {
     static const char *const none[] = {"mead"};
-    const struct feature_input replaced = {"forecasts", cols, 1, 1000};
+    const struct feature_input replaced = {"forecasts", cols, 1, 1000, NULL, 0};
     struct feature_def defs[] = {{.name = "s", .list = "forecast", .fields = none, .n_fields = 1, .n_items = 3},
                                  {.name = "was", .aggregate = "last", .of = "x"}};
     struct features *f;

@@ -30,7 +30,7 @@ static const struct feature_col table_cols[] = {{"segment", COL_STRING, false, -
                                                 {"limit", COL_DOUBLE, false, 2},    {"points", COL_INT, false, -1},
                                                 {"vip", COL_BOOL, false, -1},       {"born", COL_INT, true, -1}};
 static const struct feature_col buy_cols[] = {{"x", COL_DOUBLE, false, 2}, {"place", COL_STRING, false, -1}};
-static const struct feature_input inputs[] = {{"customers", table_cols, N_FIELDS, 0}, {"notes", table_cols, N_FIELDS, 0}, {"buys", buy_cols, 2, 0}};
+static const struct feature_input inputs[] = {{"customers", table_cols, N_FIELDS, 0, NULL, 0}, {"notes", table_cols, N_FIELDS, 0, NULL, 0}, {"buys", buy_cols, 2, 0, NULL, 0}};
 
 static const char *const every[] = {"segment", "photo", "limit", "points", "vip", "born"};
 static const struct feature_def defs[] = {

@@ -23,7 +23,7 @@
 #define BATCH 100
 
 static const struct feature_col cols[] = {{"k", COL_INT, false, -1}};
-static const struct feature_input input = {"buys", cols, 1, 0};
+static const struct feature_input input = {"buys", cols, 1, 0, NULL, 0};
 static const char *const span[] = {"5s"};
 static char names[N_CONDITIONS + 1][24], wheres[N_CONDITIONS + 1][32], spans[N_WINDOWS + 1][24];
 static const char *windows[N_WINDOWS + 1];

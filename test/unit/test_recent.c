@@ -25,7 +25,7 @@
 #define N_COLS 4
 
 static const struct feature_col cols[] = {{"x", COL_DOUBLE, false, 2}};
-static const struct feature_input input = {"buys", cols, 1, 0};
+static const struct feature_input input = {"buys", cols, 1, 0, NULL, 0};
 static const struct feature_def defs[N_COLS] = {
     {.name = "a", .aggregate = "distinct", .of = "x", .over = (const char *const[]){"20s"}, .n_over = 1, .resolution = "7s"},
     {.name = "b", .aggregate = "distinct", .of = "x", .over = (const char *const[]){"2s"}, .n_over = 1, .resolution = "300ms"},

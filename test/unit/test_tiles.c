@@ -25,7 +25,7 @@
 #define N_COLS (N_NAMES * 8)
 
 static const struct feature_col cols[] = {{"x", COL_DOUBLE, false, 2}, {"y", COL_DOUBLE, false, 2}};
-static const struct feature_input inputs[] = {{"buys", cols, 1, 0}, {"marks", cols + 1, 1, 0}};
+static const struct feature_input inputs[] = {{"buys", cols, 1, 0, NULL, 0}, {"marks", cols + 1, 1, 0, NULL, 0}};
 static const char *const names[N_NAMES] = {"count", "sum", "mean", "variance", "zscore", "ratio", "min", "max"};
 /* The second window is shorter than what may be late. */
 static const char *const spans[] = {"30s", "1s"}, *const resolutions[] = {"7s", "300ms"};

@@ -34,7 +34,7 @@ struct row_out {
 };
 
 static const struct feature_col cols[] = {{"amount", COL_DOUBLE, false, 2}, {"price", COL_DOUBLE, false, -1}};
-static const struct feature_input input = {"sales", cols, 2, 0};
+static const struct feature_input input = {"sales", cols, 2, 0, NULL, 0};
 static const struct feature_def defs[VALUES] = {
     {.name = "total", .aggregate = "sum", .of = "amount"},
     {.name = "n", .aggregate = "count", .of = "sales", .has_fill = true, .fill = -1},

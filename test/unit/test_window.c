@@ -20,7 +20,7 @@
 
 static const struct feature_col buy_cols[] = {{"x", COL_DOUBLE, false, 2}, {"k", COL_INT, false, -1}};
 static const struct feature_col mark_cols[] = {{"y", COL_DOUBLE, false, -1}};
-static const struct feature_input inputs[] = {{"buys", buy_cols, 2, 0}, {"marks", mark_cols, 1, 0}};
+static const struct feature_input inputs[] = {{"buys", buy_cols, 2, 0, NULL, 0}, {"marks", mark_cols, 1, 0, NULL, 0}};
 static const char *const spans[] = {"1s", "7s", "30s"};
 static const int64_t span_ms[] = {1000, 7000, 30000};
 static const struct feature_def defs[] = {
