@@ -80,7 +80,7 @@ static const struct metric_row rows[METRICS_N] = {
              "Boundaries of training whose verdict was due and had not come after `model.wait`: score went on by the former model.",
              COUNTER, "boundaries", 1)},
     [METRIC_WAITING] = {ROW("millrace_waiting_seconds",
-             "How long a task has waited for an upstream task or input, the longest of this process; 0: none waits.",
+             "How long a task has waited for an upstream task, an input or (score) a verdict of training, the longest of this process; 0: none waits.",
              GAUGE, "milliseconds", 1000)},
     [METRIC_READY] = {ROW("millrace_ready",
              "1 when /ready answers 200, else 0.",

@@ -64,6 +64,8 @@ struct worker {
     /* Optional. Records of the task with `at` >= the result are not taken now (INT64_MAX: no limit). A replay, whose past is
      * over, does not ask. */
     int64_t (*limit)(void *ctx, int task, int64_t at_next);
+    /* Optional. Since when `limit` has kept records from being taken, by the wall clock, and in a sentence for what; 0: it does not. */
+    int64_t (*waits)(void *ctx, int64_t now_ms, char *ret_why, size_t cap);
     /* Optional. Rows that no record makes, because it is time for them. due: the first moment after `after_ms` at which there may be
      * some; INT64_MAX: never. A pure function: before a record whose `at` reaches that moment is taken, all rows of it are out; sooner,
      * where the inputs' marks say that no such record can come any more. */

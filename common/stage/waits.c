@@ -2,7 +2,7 @@
 /*
  * A task waits for an upstream task that is neither idle nor beyond its records: that one is slow, or dead. It never goes on
  * without it (the order would be wrong), but after WAIT_WARN_MS it says for whom it waits: a line of the log each minute, not
- * ready, and a gauge.
+ * ready, and a gauge. What a worker waits for itself is in the gauge and the readiness too; the line is its own.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -102,7 +102,8 @@ static int64_t look(const struct stage *s, struct task *t, int64_t now_ms)
 void waits_look(struct stage *s, int64_t now_ms)
 {
     const struct task *longest = NULL;
-    char text[600];
+    int64_t longest_ms, workers_ms;
+    char text[600], why[600];
     bool long_enough;
 
     if (now_ms - s->waits_looked_ms < LOOK_EVERY_MS)
@@ -114,9 +115,13 @@ void waits_look(struct stage *s, int64_t now_ms)
         if (since_ms && (longest == NULL || since_ms < longest->wait.since_ms))
             longest = s->tasks[i];
     }
-    metrics_set(&s->metrics, METRIC_WAITING, longest ? now_ms - longest->wait.since_ms : 0);
-    long_enough = longest && now_ms - longest->wait.since_ms >= WAIT_WARN_MS;
-    if (long_enough) {
+    workers_ms = s->worker->waits ? s->worker->waits(s->ctx, now_ms, why, sizeof(why)) : 0;
+    longest_ms = longest && (workers_ms == 0 || longest->wait.since_ms < workers_ms) ? longest->wait.since_ms : workers_ms;
+    metrics_set(&s->metrics, METRIC_WAITING, longest_ms ? now_ms - longest_ms : 0);
+    long_enough = longest_ms && now_ms - longest_ms >= WAIT_WARN_MS;
+    if (long_enough && longest_ms == workers_ms) {
+        ops_ready(s->ops, false, "%s", why);
+    } else if (long_enough) {
         describe(s, longest, now_ms, text, sizeof(text));
         ops_ready(s->ops, false, "%s", text);
         if (log_every_ms(&s->waits_logged_ms, WAIT_WARN_MS))

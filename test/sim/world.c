@@ -27,7 +27,7 @@ static const struct worker preprocess = {
     .name = "preprocess", .open = preprocess_open, .transform = preprocess_transform, .due = preprocess_due,
     .make_due = preprocess_make_due, .close = preprocess_close};
 static const struct worker score = {.name = "score", .stateless_order = true, .open = worker_open, .transform = worker_transform,
-                                    .turn = worker_turn, .limit = worker_limit, .close = worker_close};
+                                    .turn = worker_turn, .limit = worker_limit, .waits = worker_waits, .close = worker_close};
 /* How often the pipeline file was given one more for a stage's state, and since when the stage runs by it. */
 struct epochs {
     int n;

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 
 #include "stage/internal.h"
 
@@ -188,6 +189,47 @@ static void who_keeps_a_task_waiting_is_known(void **state)
     task_free(&m.stage, t);
 }
 
+/* A worker that has waited since *ctx. */
+static int64_t waits_since(void *ctx, int64_t now_ms, char *ret_why, size_t cap)
+{
+    (void)now_ms;
+    snprintf(ret_why, cap, "waits for a verdict");
+    return *(const int64_t *)ctx;
+}
+
+static void what_a_worker_waits_for_is_said_as_well(void **state)
+{
+    static const struct worker waiter = {.name = "score", .waits = waits_since};
+    int64_t since_ms = 0;
+    char why[600];
+    struct made m;
+    struct task *t;
+
+    (void)state;
+    make(&m, 2);
+    m.topic.broker_name = "p.t";
+    m.stage.ops = ops_new(&m.stage.metrics);
+    m.stage.worker = &waiter;
+    m.stage.ctx = &since_ms;
+    t = start(&m);
+    ops_ready(m.stage.ops, true, "processing");
+    waits_look(&m.stage, 100000);
+    assert_int_equal(metrics_get(&m.stage.metrics, METRIC_WAITING, 0), 0);
+    since_ms = 100000;
+    waits_look(&m.stage, 159000);
+    assert_int_equal(metrics_get(&m.stage.metrics, METRIC_WAITING, 0), 59000);
+    assert_true(ops_is_ready(m.stage.ops, why, sizeof(why)));
+    waits_look(&m.stage, 160000);
+    assert_false(ops_is_ready(m.stage.ops, why, sizeof(why)));
+    assert_string_equal(why, "waits for a verdict");
+    since_ms = 0;
+    waits_look(&m.stage, 161000);
+    assert_int_equal(metrics_get(&m.stage.metrics, METRIC_WAITING, 0), 0);
+    assert_true(ops_is_ready(m.stage.ops, why, sizeof(why)));
+    ops_free(m.stage.ops);
+    task_free(&m.stage, t);
+}
+
 static void an_open_transaction_outside_is_what_a_task_waits_for(void **state)
 {
     struct wait w;
@@ -218,6 +260,7 @@ int main(void)
         cmocka_unit_test(an_outside_input_rests_at_its_end_but_not_before_an_open_transaction),
         cmocka_unit_test(an_input_without_marks_rests_by_the_clock),
         cmocka_unit_test(who_keeps_a_task_waiting_is_known),
+        cmocka_unit_test(what_a_worker_waits_for_is_said_as_well),
         cmocka_unit_test(an_open_transaction_outside_is_what_a_task_waits_for),
     };
 

@@ -10,6 +10,7 @@ int main(int argc, char **argv)
         .transform = worker_transform,
         .turn = worker_turn,
         .limit = worker_limit,
+        .waits = worker_waits,
         .close = worker_close,
     };
 

@@ -10,6 +10,7 @@
 #include "kafka/kafka.h"
 #include "ops/metrics.h"
 #include "stage/models.h"
+#include "wire/text.h"
 #include "workers/score/due.h"
 #include "workers/score/forecasts.h"
 #include "workers/score/loads.h"
@@ -18,6 +19,7 @@
 #define TASKS_MAX 1024
 #define ASK_EVERY_MS 100
 #define SAY_EVERY_MS 60000
+#define HELD_MS 2000 /* who waits is asked anew each turn */
 
 struct score {
     const struct stage_def *def;
@@ -25,6 +27,7 @@ struct score {
     struct due due;
     int64_t asked_ms; /* when it was looked where the data begins */
     int64_t said_ms;  /* when it was said which verdict is awaited */
+    int64_t held_ms;  /* when a record was kept from being taken for it */
     struct metrics *metrics;
     struct loads loads;
     int32_t pinned; /* --model: this version alone; 0: by the routing */
@@ -424,6 +427,7 @@ int64_t worker_limit(void *ctx, int task, int64_t at_next)
         return INT64_MAX;
     now_ms = clock_wall_ms();
     limit = due_limit(&c->due, models_store(c->models), c->def->model, at_next, now_ms, &gave_up);
+    c->held_ms = limit == INT64_MAX ? c->held_ms : now_ms;
     if (gave_up) {
         metrics_add(c->metrics, METRIC_VERDICTS_MISSED, 0, 1);
         log_warn("verdict_missing", "model=%s task=%d boundary_ms=%" PRId64 " waited_ms=%" PRId64
@@ -434,6 +438,19 @@ int64_t worker_limit(void *ctx, int task, int64_t at_next)
                  now_ms - c->due.held_since_ms);
     }
     return limit;
+}
+
+int64_t worker_waits(void *ctx, int64_t now_ms, char *ret_why, size_t cap)
+{
+    const struct score *c = ctx;
+    char at[32];
+
+    if (now_ms - c->held_ms > HELD_MS || c->due.held <= c->due.passed)
+        return 0;
+    text_format_time(c->due.held, at);
+    snprintf(ret_why, cap, "waits for the verdict of model %s at the boundary %s for %" PRId64 " s, with all records behind it: look whether its "
+             "training stage is up, and whether it fits (event=training)", c->def->model, at, (now_ms - c->due.held_since_ms) / 1000);
+    return c->due.held_since_ms;
 }
 
 void worker_close(void *ctx)
