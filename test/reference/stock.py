@@ -6,13 +6,24 @@ import random
 DAY, ITEMS, DAYS, HORIZON, LEAD = 86400000, 12, 150, 7, 3
 BEGIN = int(datetime.datetime(2024, 3, 1, tzinfo=datetime.timezone.utc).timestamp()) * 1000
 
-SALE = {"type": "record", "name": "Sale", "fields": [
-    {"name": "item", "type": "string"}, {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-millis"}},
-    {"name": "quantity", "type": "long"}]}
+STEP = range(1, HORIZON + 1)
+GROUPS = {f"i{i}": "ab"[i % 2] for i in range(ITEMS)}  # the new item is of no group that anyone knows
+
+
+def time(name):
+    return {"name": name, "type": {"type": "long", "logicalType": "timestamp-millis"}}
+
+
+SALE = {"type": "record", "name": "Sale", "fields": [{"name": "item", "type": "string"}, time("ts"), {"name": "quantity", "type": "long"}]}
 # What is planned for a day, and when that was said: whether the shop has an offer for the item.
 PLAN = {"type": "record", "name": "Plan", "fields": [
-    {"name": "item", "type": "string"}, *({"name": n, "type": {"type": "long", "logicalType": "timestamp-millis"}} for n in ("ts", "day")),
-    {"name": "offer", "type": "boolean"}]}
+    {"name": "item", "type": "string"}, time("ts"), time("day"), {"name": "offer", "type": "boolean"}]}
+GROUP_SCHEMAS = {
+    "Item": {"type": "record", "name": "Item", "fields": [{"name": "item", "type": "string"}, time("since"), {"name": "family", "type": "string"}]},
+    # what a forecast's sum needs; without a group it is a dead letter
+    "Member": {"type": "record", "name": "Member", "fields": [
+        {"name": "member_item", "type": "string"}, {"name": "member_family", "type": "string"}, time("end"), {"name": "revision", "type": "int"},
+        *({"name": f"step_mean_{k}", "type": ["null", "double"], "default": None} for k in STEP), {"name": "lineage", "type": "Lineage"}]}}
 OUTPUTS = {"mean": {"objective": "reg:squarederror"},
            "p10": {"objective": "reg:quantileerror", "quantile_alpha": 0.1},
            "p50": {"objective": "reg:absoluteerror"},
@@ -44,6 +55,30 @@ def with_plans(pipeline):
     p["stages"]["lags"]["features"]["plan"] = {"join": "plans", "fields": ["offer"], "for": "day + 1", "every": "1d", "ahead": HORIZON}
     p["stages"]["learn"]["target"]["known"]["offer"] = "pick(step - 1, plan_offer)"
     return p
+
+
+def with_groups(pipeline):
+    """The same with sums over the items' families behind it: of each origin and step, what the forecasts are by now."""
+    p = copy.deepcopy(pipeline)
+    p["topics"].update({"items": {"schema": "Item", "key": "item", "time": "since", "partitions": 2},
+                        # of another key than the forecasts: here a revision is a row beside the one before
+                        "members": {"schema": "Member", "key": "member_item"}, "changes": {"key": "member_family"}, "sums": {}})
+    p["stages"]["intake"]["to"] = [*([to] if isinstance(to := p["stages"]["intake"]["to"], str) else to), "items"]
+    p["stages"].update({
+        "group": {"worker": "preprocess", "from": ["items", "forecasts"], "emit_on": "forecasts", "to": "members", "features": {
+            "member": {"join": "items", "fields": ["item", "family"]}, "step": {"list": "forecast", "fields": ["mean"], "items": len(STEP)}}},
+        "change": {"worker": "preprocess", "from": "members", "to": "changes", "features": {
+            **{f"was_{k}": {"previous": f"step_mean_{k}", "over": "1ms"} for k in STEP},
+            **{f"change_{k}": f"coalesce(round(step_mean_{k}, 3), 0) - coalesce(round(was_{k}_1ms, 3), 0)" for k in STEP}}},
+        "sum": {"worker": "preprocess", "from": "changes", "to": "sums", "tumbling": {
+            "every": "1h", "fill.for": "0s",
+            "values": {"items": {"count": "changes", "where": "revision = 0"}, **{f"mean_{k}": {"sum": f"change_{k}"} for k in STEP}}}}})
+    return p
+
+
+def items():
+    """[(item, ms, family)]"""
+    return [(i, BEGIN - DAY, family) for i, family in GROUPS.items()]
 
 
 def has_offer(item, day):
