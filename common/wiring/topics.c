@@ -9,6 +9,7 @@
 #define TIME_AHEAD_MS ((int64_t)600000)
 #define TIME_MIN_MS ((int64_t)946684800000) /* 2000-01-01 */
 #define PARTITIONS_MAX 10000
+#define SCALE_MAX 12 /* decimals */
 
 int find_topic(const struct loader *l, const char *name)
 {
@@ -225,6 +226,20 @@ void check_row(struct loader *l, size_t topic)
     t->keyed_by = more->key;
 }
 
+/* Sums are of whole numbers at the field's scale, so a scale that is passed over would change them in silence. */
+static void check_scales(struct loader *l, size_t topic)
+{
+    const struct schema *s = l->p->topics[topic].schema;
+
+    for (size_t i = 0; s && !l->topics[topic].broken && i < s->n; i++) {
+        const json_t *scale = s->fields[i].props ? json_object_get(s->fields[i].props, "scale") : NULL;
+
+        if (scale && (!json_is_integer(scale) || json_integer_value(scale) < 0 || json_integer_value(scale) > SCALE_MAX))
+            fault_got(l, path_key(l, l->topics[topic].path, "schema"),
+                      arena_printf(l->arena, "a whole number from 0 to %d as \"scale\" of the field '%s'", SCALE_MAX, s->fields[i].name), scale);
+    }
+}
+
 /* A key that is there with a wrong value was said when it was read. */
 static void need(struct loader *l, size_t topic, const char *key, const char *what)
 {
@@ -247,6 +262,7 @@ void check_outside_topic(struct loader *l, size_t topic)
     more->broken = more->broken || t->schema == NULL;
     more->doubtful = more->doubtful || !whole;
     check_row(l, topic);
+    check_scales(l, topic);
     more->done = true;
 }
 
