@@ -236,7 +236,7 @@ static void check_scales(struct loader *l, size_t topic)
 
         if (scale && (!json_is_integer(scale) || json_integer_value(scale) < 0 || json_integer_value(scale) > SCALE_MAX))
             fault_got(l, path_key(l, l->topics[topic].path, "schema"),
-                      arena_printf(l->arena, "a whole number from 0 to %d as \"scale\" of the field '%s'", SCALE_MAX, s->fields[i].name), scale);
+                      arena_printf(l->arena, "an Avro schema with a whole number from 0 to %d as \"scale\" of the field '%s'", SCALE_MAX, s->fields[i].name), scale);
     }
 }
 
