@@ -85,6 +85,8 @@ static void draw_pair(struct rand *r, int counts[STAGES_MAX][N_STEPS], struct sc
         /* it has lost its place and knows it, then others take it, then it goes on */
         {FAULT_KICK, FAULT_STOP, STEP_SEND, STEP_OFFSETS, 2, 3, 1},
         {FAULT_KICK, FAULT_STOP, STEP_PUT, STEP_OFFSETS, 2, 3, 1},
+        /* out of reach for longer than its session, with nothing but state to commit: others take the task */
+        {FAULT_AWAY, FAULT_COMPACT, STEP_PUT, STEP_TAKE, 3, -1, 32},
         /* the state is built anew, and before that is done, or its first checkpoint, it dies; or others share the work */
         {FAULT_EPOCH, FAULT_KILL, STEP_COMMIT, STEP_TAKE, -1, -1, 16},
         {FAULT_EPOCH, FAULT_KILL, STEP_COMMIT, STEP_COMMIT, -1, -1, 8},
@@ -103,10 +105,9 @@ static void draw_pair(struct rand *r, int counts[STAGES_MAX][N_STEPS], struct sc
                                 .nth = 1 + (int)rand_below(r, (uint64_t)pairs[i].far),
                                 .how = pairs[i].then_how < 0 ? then : pairs[i].then_how};
     s->n_items = s->n_items < 2 ? 2 : s->n_items;
-    if (pairs[i].first == FAULT_KILL) { /* an heir, and nobody who ends the transaction meanwhile */
-        s->slots[stage] = 2;
-        s->lazy_sweep = true;
-    }
+    if (pairs[i].first == FAULT_KILL || pairs[i].first == FAULT_AWAY)
+        s->slots[stage] = 2; /* an heir, */
+    s->lazy_sweep |= pairs[i].first == FAULT_KILL; /* and nobody who ends the transaction meanwhile */
     s->at_least_once |= pairs[i].first == FAULT_ZOMBIE;
 }
 
