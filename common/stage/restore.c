@@ -259,7 +259,7 @@ static void apply_checkpoint(struct task *t, const struct stage *s, const struct
 }
 
 /* Nothing is kept between records: whoever is further says where to go on. The group's offsets may have been set forward, and Kafka may
- * have forgotten them (docs/guarantees.md). */
+ * have forgotten them (docs/adr/0003). */
 static void apply_positions(struct task *t, const struct stage *s, const struct checkpoint *c)
 {
     for (size_t i = 0; i < s->n_inputs; i++) {
