@@ -204,12 +204,16 @@ enum status conf_client(struct conf *c, enum conf_kind kind, rd_kafka_t **ret_cl
     return OK;
 }
 
-enum status conf_asker(const char *brokers, const struct pipeline *p, rd_kafka_t **ret_client, struct error *err)
+enum status conf_asker(const char *brokers, const struct pipeline *p, const char *group, rd_kafka_t **ret_client, struct error *err)
 {
     struct conf c;
 
     conf_begin(&c, CONF_CONSUMER, brokers); /* a producer's questions make topics, where the broker does so by itself */
     conf_given(&c, p);
+    if (group) {
+        conf_set(&c, "group.id", group);
+        conf_set(&c, "isolation.level", "read_uncommitted");
+    }
     return conf_client(&c, CONF_CONSUMER, ret_client, err);
 }
 

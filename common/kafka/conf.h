@@ -65,8 +65,9 @@ void conf_set(struct conf *c, const char *property, const char *value);
 /* Makes the client; ends c in any case. */
 enum status conf_client(struct conf *c, enum conf_kind kind, rd_kafka_t **ret_client, struct error *err);
 
-/* A client for questions only (metadata, offsets, admin). */
-enum status conf_asker(const char *brokers, const struct pipeline *p, rd_kafka_t **ret_client, struct error *err);
+/* A client for questions only (metadata, offsets, admin). group: whose committed offsets it can be asked for, also where a transaction is about
+ * to move them, without joining; or NULL. */
+enum status conf_asker(const char *brokers, const struct pipeline *p, const char *group, rd_kafka_t **ret_client, struct error *err);
 
 #define CONF_WHY_CHARS 160
 /* "Connect to ipv4#127.0.0.1:1 failed: Connection refused": why a connection of this process, or adding a

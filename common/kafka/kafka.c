@@ -73,7 +73,7 @@ enum status kafka_topics(const char *brokers, const struct pipeline *p, struct a
     rd_kafka_t *client = NULL;
     const char **names;
     rd_kafka_resp_err_t code;
-    enum status s = conf_asker(brokers, p, &client, err);
+    enum status s = conf_asker(brokers, p, /* group= */ NULL, &client, err);
 
     if (s != OK)
         return s;

@@ -36,7 +36,7 @@ struct log_kafka {
     const struct stage_def *def;
     char *brokers, *group, *id;
     rd_kafka_t *consumer;
-    rd_kafka_t *asker; /* questions that the consumer cannot answer while it waits for its group */
+    rd_kafka_t *asker; /* questions that the consumer cannot answer while it waits for its group, or for a transaction's end */
     rd_kafka_queue_t *queue;
     struct reader *restorer; /* NULL: made when one is asked for */
     char member[256]; /* what the group called us when it last gave us an assignment; librdkafka forgets it before it joins again */
@@ -55,6 +55,7 @@ struct log_kafka {
     bool lost;      /* the group may have given it to another; not yet given back: librdkafka does not join again before */
     bool down;
     bool fenced; /* librdkafka has given the consumer up, though the slot is ours: the next take makes another */
+    int64_t undecided_ms; /* since when, and the last take, its group's offsets are undecided; 0: are not */
     int64_t probed_ms, said_ms;
     struct error fault; /* of a callback; status OK: none */
     rd_kafka_message_t *batch[LANES_BATCH];

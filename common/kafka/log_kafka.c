@@ -220,7 +220,7 @@ enum status log_kafka_new(const struct pipeline *p, const struct stage_def *def,
     snprintf(name, sizeof(name), "%s.%s.%s", p->name, def->name, instance);
     k->id = xstrdup(name);
     k->inputs = xcalloc(def->n_from + 1, sizeof(*k->inputs));
-    s = conf_asker(brokers, p, &k->asker, err);
+    s = conf_asker(brokers, p, k->group, &k->asker, err);
     if (s == OK)
         s = txn_new(k->brokers, p, k->id, &k->txn, err);
     if (s == OK && def->at_least_once)

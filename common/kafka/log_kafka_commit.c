@@ -10,6 +10,10 @@
 #include "kafka/lanes.h"
 
 #define OTHERS_MS 100
+/* No commit is under way for longer: transaction.timeout.ms (producer.c), then until the broker next looks for those that are over their time, 10 s
+ * as it comes (transaction.abort.timed.out.transaction.cleanup.interval.ms), and 10 s to end them. */
+#define UNDECIDED_MS_MAX 30000
+#define UNDECIDED_ASK_MS 1000
 
 /* The coordinator moves, or has just started. */
 static bool is_passing(rd_kafka_resp_err_t code)
@@ -19,10 +23,10 @@ static bool is_passing(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
 }
 
-static rd_kafka_resp_err_t ask_once(struct log_kafka *k, rd_kafka_topic_partition_list_t *list, int timeout_ms)
+/* isolation.level read_committed makes a client ask for stable offsets, which none is over that a transaction is about to move. */
+static rd_kafka_resp_err_t ask_once(rd_kafka_t *client, rd_kafka_topic_partition_list_t *list, int timeout_ms)
 {
-    /* isolation.level read_committed makes it ask for stable offsets */
-    rd_kafka_resp_err_t code = rd_kafka_committed(k->consumer, list, timeout_ms);
+    rd_kafka_resp_err_t code = rd_kafka_committed(client, list, timeout_ms);
 
     for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
         code = list->elems[i].err;
@@ -35,16 +39,26 @@ static bool is_for_now(rd_kafka_resp_err_t code)
     return is_passing(code) || code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR__TIMED_OUT;
 }
 
-/* Offset and metadata as the group's coordinator has them now, pending transactions decided first. */
+/* Offset and metadata as the group's coordinator has them now, pending transactions decided first. One that the coordinator still holds for open
+ * when it must long be over is none (docs/adr/0003): nobody else can have begun one, for these partitions are ours since before. */
 static enum status ask_committed(struct log_kafka *k, rd_kafka_topic_partition_list_t *list, struct error *err)
 {
     int64_t deadline = clock_mono_ms() + 3 * LANES_CALL_MS;
     rd_kafka_resp_err_t code;
     char what[300];
 
-    do
-        code = ask_once(k, list, LANES_CALL_MS);
-    while (is_for_now(code) && clock_mono_ms() < deadline);
+    while (is_for_now(code = ask_once(k->consumer, list, k->undecided_ms ? UNDECIDED_ASK_MS : LANES_CALL_MS)) &&
+           (k->undecided_ms || clock_mono_ms() < deadline)) {
+        if (ask_once(k->asker, list, LANES_CALL_MS) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            k->undecided_ms = 0;
+        } else if (k->undecided_ms == 0) {
+            k->undecided_ms = clock_mono_ms();
+        } else if (clock_mono_ms() - k->undecided_ms >= (SAFE(M_UNDECIDED_LONG) ? UNDECIDED_MS_MAX : 0)) {
+            log_warn("offsets_undecided", "group=%s topic=%s partition=%d for_ms=%" PRId64, k->group, list->elems[0].topic, list->elems[0].partition,
+                     clock_mono_ms() - k->undecided_ms);
+            return OK;
+        }
+    }
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return OK;
     snprintf(what, sizeof(what), "committed offsets of group %s", k->group);
@@ -111,8 +125,8 @@ enum status log_kafka_others(struct log *l, int64_t *ret_at, struct error *err)
         for (int p = 0; p < n; p++)
             rd_kafka_topic_partition_list_add(list, k->inputs[i].topic->broker_name, p);
         s = conf_ends(k->asker, k->brokers, k->inputs[i].topic->broker_name, partitions, (size_t)n, ends, err);
-        /* Who waits here serves no rebalance, and a dead instance's offsets are undecided for long: what was heard last will do. */
-        if (s == OK && is_for_now(ask_once(k, list, OTHERS_MS)))
+        /* Who waits here serves no rebalance: what was heard last will do. So will offsets that a transaction is about to move. */
+        if (s == OK && is_for_now(ask_once(k->asker, list, OTHERS_MS)))
             goto done;
         for (int j = 0; j < list->cnt && s == OK; j++) {
             int p = list->elems[j].partition;

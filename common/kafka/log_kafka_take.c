@@ -171,6 +171,7 @@ enum status log_kafka_take(struct log *l, int timeout_ms, struct log_record *ret
     ssize_t n;
 
     *ret_n = 0;
+    k->undecided_ms = 0;
     txn_poll(k->txn);
     outbox_poll(k->outbox);
     if (k->consumer == NULL) {

@@ -247,7 +247,7 @@ static enum status ask(const char *brokers, const struct pipeline *p, const stru
                        struct error *err)
 {
     rd_kafka_t *client = NULL;
-    enum status s = conf_asker(brokers, p, &client, err);
+    enum status s = conf_asker(brokers, p, /* group= */ NULL, &client, err);
 
     if (s == OK)
         s = settle(client, brokers, specs, n, make, err);

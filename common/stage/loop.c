@@ -20,6 +20,17 @@ void loop_drop_tasks(struct stage *s)
     output_forget(s);
 }
 
+/* What is wrong is looked at twice: of tasks that are another process's by now, as this one may not have heard, that one writes newer records, and the log
+ * drops older ones amid the reading. */
+static enum status restore_twice(struct stage *s, struct error *err)
+{
+    enum status st = changelog_restore(s, err);
+    bool again = st == ERR_FATAL && !s->doubted && SAFE(M_RESTORE_DOUBTED);
+
+    s->doubted = again;
+    return again ? (err->status = ERR_RETRY) : st;
+}
+
 /* What was not committed is dropped with the old tasks; the assigned ones are restored from the log. */
 static enum status restore_tasks(struct stage *s, struct error *err)
 {
@@ -30,7 +41,7 @@ static enum status restore_tasks(struct stage *s, struct error *err)
         ops_ready(s->ops, false, "restoring %zu tasks", s->n_assigned);
     for (size_t i = 0; i < s->n_assigned; i++)
         s->tasks[s->n_tasks++] = task_new(s, s->assigned[i]);
-    if (changelog_restore(s, err) != OK)
+    if (restore_twice(s, err) != OK)
         return err->status;
     for (size_t i = 0; i < s->n_tasks; i++)
         task_moment(s->tasks[i], s->commit, s->n_inputs);

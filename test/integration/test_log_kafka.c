@@ -173,7 +173,7 @@ static void ends_of(const char *topic, size_t n, int64_t *ret_ends)
     struct error err;
     rd_kafka_t *asker;
 
-    must(conf_asker(kafka_brokers(NULL), NULL, &asker, &err), &err);
+    must(conf_asker(kafka_brokers(NULL), NULL, NULL, &asker, &err), &err);
     must(conf_ends(asker, kafka_brokers(NULL), topic, partitions, n, ret_ends, &err), &err);
     rd_kafka_destroy(asker);
 }

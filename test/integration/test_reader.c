@@ -48,7 +48,7 @@ static int64_t written(void)
     rd_kafka_t *client = NULL;
     struct error err;
 
-    must(conf_asker(kafka_brokers(NULL), NULL, &client, &err), &err);
+    must(conf_asker(kafka_brokers(NULL), NULL, NULL, &client, &err), &err);
     must(conf_ends(client, kafka_brokers(NULL), topic, partitions, PARTITIONS, end, &err), &err);
     rd_kafka_destroy(client);
     for (int p = 0; p < PARTITIONS; p++)

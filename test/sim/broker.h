@@ -102,6 +102,7 @@ struct group {
     struct offsets committed;
     struct offsets pending[TXNS_MAX]; /* by transactional id */
     bool has_pending[TXNS_MAX];
+    bool undecided[TOPICS_MAX][PARTITIONS_MAX]; /* held for pending until the next marker that moves it */
 };
 
 struct marker {
@@ -171,10 +172,12 @@ void group_hear_all(struct broker *b); /* a coordinator that has just started gi
 const struct member *group_member(struct broker *b, int group, const char *instance); /* NULL: there is none */
 void group_kick(struct broker *b, int group, const char *instance);
 void group_forget(struct broker *b, int group); /* as if it had never been */
+void group_hold(struct broker *b, int group);   /* its offsets for undecided */
 rd_kafka_resp_err_t group_txn_commit(struct broker *b, int group, int pid, int epoch, const char *instance, int member_id,
                                      int generation, const struct offsets *offsets);
 void group_marker(struct broker *b, int group, int txn, bool commit);
 /* UNSTABLE_OFFSET_COMMIT while a transaction's offset of that partition is undecided. */
-rd_kafka_resp_err_t group_fetch(const struct broker *b, int group, int topic, int partition, struct offset *ret);
+/* stable: none that a transaction is about to move. */
+rd_kafka_resp_err_t group_fetch(const struct broker *b, int group, int topic, int partition, bool stable, struct offset *ret);
 
 #endif

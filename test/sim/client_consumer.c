@@ -306,7 +306,7 @@ static rd_kafka_resp_err_t handle_committed(struct broker *b, struct request *r)
     for (int i = 0; i < list->cnt; i++) {
         rd_kafka_topic_partition_t *tp = &list->elems[i];
         struct offset at;
-        rd_kafka_resp_err_t code = group_fetch(b, r->group, broker_topic(b, tp->topic), tp->partition, &at);
+        rd_kafka_resp_err_t code = group_fetch(b, r->group, broker_topic(b, tp->topic), tp->partition, r->stable, &at);
 
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
             return code;
@@ -320,9 +320,10 @@ static rd_kafka_resp_err_t handle_committed(struct broker *b, struct request *r)
 
 rd_kafka_resp_err_t rd_kafka_committed(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int timeout_ms)
 {
-    struct request r = {.handle = handle_committed, .question = true, .group = rk->group, .list = list};
-
+    struct request r = {.handle = handle_committed, .question = true, .stable = rk->conf.committed_only, .list = list};
     int how;
+
+    r.group = rk->group < 0 ? group_of(sim.broker, rk->conf.group) : rk->group;
 
     for (int i = 0; i < list->cnt; i++)
         list->elems[i].err = RD_KAFKA_RESP_ERR_NO_ERROR;

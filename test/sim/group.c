@@ -17,9 +17,20 @@ void group_forget(struct broker *b, int group)
     g->generation = 0;
     g->state = GROUP_EMPTY;
     memset(g->has_pending, 0, sizeof(g->has_pending));
+    memset(g->undecided, 0, sizeof(g->undecided));
     for (int t = 0; t < TOPICS_MAX; t++)
         for (int p = 0; p < PARTITIONS_MAX; p++)
             g->committed.at[t][p].offset = -1;
+}
+
+void group_hold(struct broker *b, int group)
+{
+    struct group *g = &b->groups[group];
+
+    story("group %s holds its offsets for undecided", g->name);
+    for (int t = 0; t < TOPICS_MAX; t++)
+        for (int p = 0; p < PARTITIONS_MAX; p++)
+            g->undecided[t][p] = g->committed.at[t][p].offset >= 0;
 }
 
 int group_of(struct broker *b, const char *name)
@@ -225,20 +236,25 @@ void group_marker(struct broker *b, int group, int txn, bool commit)
 {
     struct group *g = &b->groups[group];
 
-    for (size_t i = 0; i < b->n_topics && commit && g->has_pending[txn]; i++)
+    for (size_t i = 0; i < b->n_topics && g->has_pending[txn]; i++)
         for (int p = 0; p < PARTITIONS_MAX; p++)
-            if (g->pending[txn].at[i][p].offset >= 0)
-                g->committed.at[i][p] = g->pending[txn].at[i][p];
+            if (g->pending[txn].at[i][p].offset >= 0) {
+                g->undecided[i][p] = false;
+                if (commit)
+                    g->committed.at[i][p] = g->pending[txn].at[i][p];
+            }
     g->has_pending[txn] = false;
 }
 
-rd_kafka_resp_err_t group_fetch(const struct broker *b, int group, int topic, int partition, struct offset *ret)
+rd_kafka_resp_err_t group_fetch(const struct broker *b, int group, int topic, int partition, bool stable, struct offset *ret)
 {
     const struct group *g = &b->groups[group];
 
-    for (size_t i = 0; i < b->n_txns; i++)
+    for (size_t i = 0; i < b->n_txns && stable; i++)
         if (g->has_pending[i] && g->pending[i].at[topic][partition].offset >= 0)
             return RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT;
+    if (stable && g->undecided[topic][partition])
+        return RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT;
     *ret = g->committed.at[topic][partition];
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }

@@ -60,6 +60,7 @@ enum fault {
     /* at the broker */
     FAULT_KICK,        /* the group forgets the member */
     FAULT_FORGET,      /* the group is as new: without members, offsets and generation */
+    FAULT_UNDECIDED,   /* the group holds transactions over its offsets for open that have ended */
     FAULT_SESSION,     /* the member's session is over by its own clock alone; how 2, 3: it beats before the application has given back */
     FAULT_FENCE,       /* somebody else takes its transactional id */
     FAULT_TXN_TIMEOUT, /* transaction.timeout.ms passes */
@@ -147,6 +148,7 @@ struct request {
     rd_kafka_resp_err_t (*handle)(struct broker *b, struct request *r);
     int pid, epoch, topic, partition, group, member_id, generation;
     bool commit, question; /* a question changes nothing: none is on its way for long */
+    bool stable; /* of offsets: none that a transaction is about to move */
     bool of_leader;        /* of a partition; `retriable` then: who is asked leads it no more */
     int64_t spread_us, timeout_us;
     int32_t seq;

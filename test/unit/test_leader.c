@@ -104,7 +104,7 @@ static void ends_are_asked_for_again(void **state)
     pthread_t thread;
 
     (void)state;
-    assert_int_equal(conf_asker(rd_kafka_mock_cluster_bootstraps(cluster), NULL, &client, &err), OK);
+    assert_int_equal(conf_asker(rd_kafka_mock_cluster_bootstraps(cluster), NULL, NULL, &client, &err), OK);
     thread = without_leader();
     if (conf_ends(client, rd_kafka_mock_cluster_bootstraps(cluster), TOPIC, &partition, 1, &high, &err) != OK)
         fail_msg("%s", err.text);
