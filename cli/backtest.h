@@ -20,11 +20,13 @@ struct backtest_series {
     int64_t *times; /* ascending */
     double *values;
     size_t n, cap;
+    size_t last_row; /* of those that are judged: 1 + its place; 0: none */
 };
 
 /* A row's forecast. */
 struct backtest_row {
     size_t series, origin;
+    size_t before; /* the series' row that was read before it, as last_row */
     int64_t time;
     int64_t *times; /* n_steps */
     double *values; /* n_cells x n_outputs */

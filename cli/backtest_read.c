@@ -144,27 +144,39 @@ static bool read_lead_time(const struct backtest *b, const struct col *c, struct
     return true;
 }
 
+/* A corrected row takes its place. */
+static void put_row(struct backtest *b, struct backtest_row r)
+{
+    struct backtest_series *s = &b->series[r.series];
+
+    for (size_t at = s->last_row; at != 0; at = b->rows[at - 1].before)
+        if (b->rows[at - 1].time == r.time) {
+            r.before = b->rows[at - 1].before;
+            b->rows[at - 1] = r;
+            return;
+        }
+    r.before = s->last_row;
+    b->rows = grown(&b->arena, b->rows, b->n_rows, &b->cap_rows, sizeof(*b->rows));
+    b->rows[b->n_rows++] = r;
+    s->last_row = b->n_rows;
+}
+
 static enum status take_row(void *ctx, const struct batch *row, struct error *err)
 {
     struct backtest *b = ctx;
     const struct col *c = row->cols;
     struct backtest_row r = {.time = c[WANT_TIME].i64[0]};
 
-    (void)err;
     while (r.origin < b->n_origins && !(r.time <= b->origins_ms[r.origin] && r.time > b->origins_ms[r.origin] - b->span_ms))
         r.origin++;
     if (r.origin == b->n_origins || c[WANT_VALUE].null[0])
         return OK;
     b->found = r.series = find_series(b, c[WANT_KEY].view[0]);
+    if (r.series == b->n_series)
+        return err_set(err, ERR_FATAL, "a forecast of '%.*s', of which no row is known", (int)c[WANT_KEY].view[0].n, (const char *)c[WANT_KEY].view[0].data);
     if (c[WANT_FORECAST].null[0] || !read_steps(b, c[WANT_FORECAST].view[0], &r) || !read_lead_time(b, c, &r))
         r.values = NULL;
-    for (size_t i = 0; i < b->n_rows; i++) /* the corrected one takes its place */
-        if (b->rows[b->n_rows - 1 - i].series == r.series && b->rows[b->n_rows - 1 - i].time == r.time) {
-            b->rows[b->n_rows - 1 - i] = r;
-            return OK;
-        }
-    b->rows = grown(&b->arena, b->rows, b->n_rows, &b->cap_rows, sizeof(*b->rows));
-    b->rows[b->n_rows++] = r;
+    put_row(b, r);
     return OK;
 }
 
