@@ -194,7 +194,7 @@ struct stage {
     bool finite;  /* files, or a replay: ends at the inputs' end, keeps nothing */
     bool has_changelog; /* of its state, or of its positions alone */
     bool stateful;      /* keeps something between records */
-    bool doubted;       /* the last restore found something wrong */
+    bool contradicted, doubted; /* what the last restore read does not fit together; and is to be looked at again */
     bool by_key;   /* its state is by the records' keys */
     size_t changelog_bytes, changelog_bytes_max; /* of keys that a commit writes: for a task; for all of them; the rest waits for the next */
     int n_tasks_all; /* partitions of the inputs */

@@ -20,12 +20,12 @@ void loop_drop_tasks(struct stage *s)
     output_forget(s);
 }
 
-/* What is wrong is looked at twice: of tasks that are another process's by now, as this one may not have heard, that one writes newer records, and the log
+/* What does not fit together is looked at twice: of tasks that are another process's by now, as this one may not have heard, that one writes newer records, and the log
  * drops older ones amid the reading. */
 static enum status restore_twice(struct stage *s, struct error *err)
 {
     enum status st = changelog_restore(s, err);
-    bool again = st == ERR_FATAL && !s->doubted && SAFE(M_RESTORE_DOUBTED);
+    bool again = st == ERR_FATAL && s->contradicted && !s->doubted && SAFE(M_RESTORE_DOUBTED);
 
     s->doubted = again;
     return again ? (err->status = ERR_RETRY) : st;

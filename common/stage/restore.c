@@ -312,7 +312,8 @@ static enum status take_up(struct restoring *re, struct error *err)
     struct stage *s = re->stage;
     struct task *t = re->task;
 
-    if (s->stateful && check_state(re, err) != OK)
+    s->contradicted = s->stateful && check_state(re, err) != OK;
+    if (s->contradicted)
         return err->status;
     tell_forgotten(re);
     if (re->found && s->stateful)
@@ -354,6 +355,7 @@ enum status changelog_restore(struct stage *s, struct error *err)
     enum status st;
 
     arena_reset(&s->scratch);
+    s->contradicted = false;
     rs.all = rs.now = arena_zalloc(&s->scratch, (rs.n + 1) * sizeof(*rs.all));
     for (size_t i = 0; i < rs.n; i++)
         rs.all[i] = (struct restoring){.stage = s, .task = s->tasks[i], .positions = BYTES_EMPTY, .all = &rs};
