@@ -176,8 +176,7 @@ void group_hold(struct broker *b, int group);   /* its offsets for undecided */
 rd_kafka_resp_err_t group_txn_commit(struct broker *b, int group, int pid, int epoch, const char *instance, int member_id,
                                      int generation, const struct offsets *offsets);
 void group_marker(struct broker *b, int group, int txn, bool commit);
-/* UNSTABLE_OFFSET_COMMIT while a transaction's offset of that partition is undecided. */
-/* stable: none that a transaction is about to move. */
+/* stable: UNSTABLE_OFFSET_COMMIT while a transaction's offset of that partition is undecided, or held for that. */
 rd_kafka_resp_err_t group_fetch(const struct broker *b, int group, int topic, int partition, bool stable, struct offset *ret);
 
 #endif
