@@ -47,13 +47,13 @@ static enum status ask_committed(struct log_kafka *k, rd_kafka_topic_partition_l
     rd_kafka_resp_err_t code;
     char what[300];
 
-    while (is_for_now(code = ask_once(k->consumer, list, k->undecided_ms ? UNDECIDED_ASK_MS : LANES_CALL_MS)) &&
+    while (is_for_now(code = ask_once(SAFE(M_OFFSETS_STABLE) ? k->consumer : k->asker, list, k->undecided_ms ? UNDECIDED_ASK_MS : LANES_CALL_MS)) &&
            (k->undecided_ms || clock_mono_ms() < deadline)) {
         if (ask_once(k->asker, list, LANES_CALL_MS) != RD_KAFKA_RESP_ERR_NO_ERROR) {
             k->undecided_ms = 0;
         } else if (k->undecided_ms == 0) {
             k->undecided_ms = clock_mono_ms();
-        } else if (clock_mono_ms() - k->undecided_ms >= (SAFE(M_UNDECIDED_LONG) ? UNDECIDED_MS_MAX : 0)) {
+        } else if (clock_mono_ms() - k->undecided_ms >= UNDECIDED_MS_MAX) {
             log_warn("offsets_undecided", "group=%s topic=%s partition=%d for_ms=%" PRId64, k->group, list->elems[0].topic, list->elems[0].partition,
                      clock_mono_ms() - k->undecided_ms);
             return OK;
