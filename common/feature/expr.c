@@ -28,6 +28,16 @@
 #define TEXT_MAX 16384
 #define ITEMS_MAX 1000
 
+bool expr_is_word(const char *name)
+{
+    static const char *const words[] = {"and", "false", "in", "not", "null", "or", "true"};
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (strcmp(name, words[i]) == 0)
+            return true;
+    return false;
+}
+
 struct node *expr_fail(struct parser *s, const char *at, const char *fmt, ...)
 {
     char what[sizeof(s->err->text)];

@@ -128,6 +128,8 @@ struct expr;
 enum status expr_new(const char *text, const struct feature_col *cols, size_t n_cols, struct expr **ret_expr,
                      enum col_type *ret_type, struct error *err);
 void expr_free(struct expr *e);
+/* A word of the language, which can be no column's name. */
+bool expr_is_word(const char *name);
 bool expr_needs(const struct expr *e, const char *col);
 /* The result as a column that is not part of the batch (its arena's memory, or the field's that it is). */
 enum status expr_eval(const struct expr *e, const struct batch *in, struct col *ret_col, struct error *err);

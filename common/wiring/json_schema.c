@@ -24,6 +24,7 @@
     "\"type\":\"object\",\"minProperties\":1,\"propertyNames\":{" names "},\"additionalProperties\":{" values "}"
 #define ROUNDS "\"type\":\"integer\",\"minimum\":1,\"maximum\":10000"
 #define NOT(name) ",\"not\":{\"const\":\"" name "\"}"
+#define COLUMN(more) IDENTIFIER ",\"not\":{\"enum\":[\"and\",\"false\",\"in\",\"not\",\"null\",\"or\",\"true\"" more "]}"
 #define DEFINED(name) "\"$ref\":\"#/$defs/" name "\""
 
 /* What a value may be, by its word. */
@@ -47,17 +48,17 @@ static const struct {
     {&keys_file, "stages", OBJECT(NAME, DEFINED("stage"))},
     {&keys_topic, "retention", "\"type\":\"string\",\"pattern\":\"^((0|[1-9][0-9]{0,11})(ms|s|m|h|d)|ever)$\""},
     {&keys_workers[1], "features",
-     OBJECT(IDENTIFIER NOT("lineage"),
+     OBJECT(COLUMN(",\"lineage\""),
             "\"if\":{\"type\":\"object\"},\"then\":{\"if\":{\"required\":[\"list\"]},\"then\":{" DEFINED("list") "},"
             "\"else\":{\"if\":{\"anyOf\":[{\"required\":[\"join\"]},{\"required\":[\"fields\"]}]},"
             "\"then\":{" DEFINED("join") "},\"else\":{" DEFINED("aggregate") "}}},\"else\":{" TEXT "}")},
     {&keys_workers[1], "tumbling", DEFINED("tumbling")},
-    {&keys_tumbling, "values", OBJECT(IDENTIFIER NOT("lineage"), DEFINED("value"))},
+    {&keys_tumbling, "values", OBJECT(COLUMN(",\"lineage\""), DEFINED("value"))},
     {&keys_workers[2], "from", NAMES(",\"maxItems\":1")},
     {&keys_workers[2], "label", DEFINED("label")},
     {&keys_workers[2], "target", DEFINED("target")},
-    {&keys_workers[2], "outputs", OBJECT(IDENTIFIER, DEFINED("output"))},
-    {&keys_target, "known", OBJECT(IDENTIFIER, TEXT)},
+    {&keys_workers[2], "outputs", OBJECT(COLUMN(""), DEFINED("output"))},
+    {&keys_target, "known", OBJECT(COLUMN(""), TEXT)},
     {&keys_workers[2], "model", NAME},
     {&keys_workers[2], "xgboost", DEFINED("xgboost")},
     {&keys_workers[3], "from", NAMES(",\"maxItems\":1")},

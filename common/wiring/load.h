@@ -71,6 +71,7 @@ const char *path_index(struct loader *l, const char *path, size_t i);
 bool name_ok(const char *name);
 /* A name that a feature, rule or field may have. */
 bool identifier_ok(const char *name);
+bool column_ok(const char *name); /* one that expressions can name */
 /* "7d", "12h", "30s", "250ms"; false if it is none. */
 /* The shortest that duration_parse reads as that. */
 const char *duration_text(struct loader *l, int64_t ms);

@@ -175,8 +175,8 @@ static bool read_features(struct loader *l, struct stage_def *s, struct at at)
         struct at here = {json, path_key(l, path, name)};
 
         def->name = arena_strdup(l->arena, name);
-        if (!identifier_ok(name) || strcmp(name, "lineage") == 0) {
-            fault(l, here.path, "expected a feature's name of letters, digits and _, and not 'lineage'");
+        if (!column_ok(name) || strcmp(name, "lineage") == 0) {
+            fault(l, here.path, "expected a feature's name of letters, digits and _, not 'lineage' nor a word of expressions");
             good = false;
         }
         if (json_is_string(json) && json_string_length(json) > 0) {

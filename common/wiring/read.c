@@ -134,6 +134,11 @@ bool identifier_ok(const char *name)
     return true;
 }
 
+bool column_ok(const char *name)
+{
+    return identifier_ok(name) && !expr_is_word(name);
+}
+
 static const struct {
     const char *unit;
     size_t bytes;

@@ -126,8 +126,8 @@ static void load_known(struct loader *l, struct forecast_def *d, struct at at, s
     json_object_foreach((json_t *)known, name, value) {
         const char *here = path_key(l, path, name), *text = read_string(l, (struct at){known, path}, name, /* required= */ true);
 
-        if (!identifier_ok(name) || is_ours(name) || is_col(names, name))
-            fault(l, here, "expected a name of letters, digits and _, other than the row's fields, '%s', '%s', '%s'",
+        if (!column_ok(name) || is_ours(name) || is_col(names, name))
+            fault(l, here, "expected a name of letters, digits and _, no word of expressions, other than the row's fields, '%s', '%s', '%s'",
                   FORECAST_STEP, FORECAST_STEPS, FORECAST_TIME);
         d->known[d->n_known++] = (struct forecast_known){arena_strdup(l->arena, name), text_or(check_number(l, here, text, names))};
     }
@@ -191,7 +191,7 @@ void load_target(struct loader *l, struct stage_def *s, const struct stage_more 
 /* ---- "outputs": a fit of its own each ---- */
 static bool is_output_name(const char *name)
 {
-    return identifier_ok(name) && strcmp(name, FORECAST_STEP) != 0 && strcmp(name, "time") != 0;
+    return column_ok(name) && strcmp(name, FORECAST_STEP) != 0 && strcmp(name, "time") != 0;
 }
 
 static void load_output(struct loader *l, const struct stage_def *s, struct model_output *o, struct at at)
@@ -231,7 +231,7 @@ void load_outputs(struct loader *l, struct stage_def *s, struct at at)
         struct at here = {json, path_key(l, path, name)};
 
         if (!is_output_name(name))
-            fault(l, here.path, "expected a name of letters, digits and _, other than '%s' and 'time'", FORECAST_STEP);
+            fault(l, here.path, "expected a name of letters, digits and _, no word of expressions, other than '%s' and 'time'", FORECAST_STEP);
         if (!json_is_object(json)) {
             fault_got(l, here.path, "an object of a fit's parameters", json);
             continue;

@@ -43,8 +43,8 @@ static bool read_values(struct loader *l, struct stage_def *s, struct at at)
         struct at here = {json, path_key(l, path, name)};
 
         def->name = arena_strdup(l->arena, name);
-        if (!identifier_ok(name) || is_taken(name, key)) {
-            fault(l, here.path, "expected a value's name of letters, digits and _, other than those that a window's row has already");
+        if (!column_ok(name) || is_taken(name, key)) {
+            fault(l, here.path, "expected a value's name of letters, digits and _, no word of expressions, other than those that a window's row has already");
             good = false;
         }
         good = read_value(l, here, def) && good;
