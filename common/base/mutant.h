@@ -49,6 +49,7 @@ enum mutant {
     M_MODEL_BEFORE,       /* a model that does not load leaves the one before in place */
     M_HEARS_IN_RESTORE,   /* between two tries of a restore the loop hears of its group */
     M_NAME_LEFT,          /* who was dropped by its group joins again only where nobody else has its name */
+    M_GHOST_WAITED,       /* who has its name may be nobody, and is waited for */
     M_OFFSETS_STABLE,     /* where a task begins is asked when transactions over its offsets are decided */
     M_RESTORE_DOUBTED,    /* what does not fit together a restore looks at once more */
     M_POSITIONS_KEPT      /* where a stage without state goes on stands in its changelog too */

@@ -39,7 +39,9 @@ struct log_kafka {
     rd_kafka_t *asker; /* questions that the consumer cannot answer while it waits for its group, or for a transaction's end */
     rd_kafka_queue_t *queue;
     struct reader *restorer; /* NULL: made when one is asked for */
-    char member[256]; /* what the group called us when it last gave us an assignment; librdkafka forgets it before it joins again */
+    char **members; /* what the group has called us; librdkafka forgets it before it joins again */
+    size_t n_members;
+    int session_ms; /* for so long the group keeps a member that it does not hear of */
     struct txn *txn;
     struct outbox *outbox; /* at least once: where outputs go; NULL: into the transaction */
     rd_kafka_consumer_group_metadata_t *first_group; /* for the mutant without M_GENERATION_NOW alone */
@@ -112,8 +114,7 @@ enum status log_kafka_restore(struct log *l, const char *topic, const int *parti
 
 /* slot.c: whether the name of this instance is still ours in the group (txn_claim_fn); a consumer that was given up knows no better. */
 enum status slot_is_ours(void *log_kafka, struct error *err);
-/* Whether nobody else has it, while our consumer does not join; asks once. */
-enum status slot_is_left(struct log_kafka *k, struct error *err);
 void slot_joined(struct log_kafka *k);
+void slot_forget(struct log_kafka *k); /* as the log closes */
 
 #endif

@@ -24,6 +24,8 @@ static enum status open_consumer(struct log_kafka *k, struct error *err)
         {"enable.auto.offset.store", "false"},
         {"auto.offset.reset", "error"}, /* never `earliest` in silence */
     };
+    char session[24] = "";
+    size_t n_session = sizeof(session);
     struct conf c;
     enum status s;
 
@@ -35,6 +37,8 @@ static enum status open_consumer(struct log_kafka *k, struct error *err)
     rd_kafka_conf_set_rebalance_cb(c.conf, lanes_rebalance);
     rd_kafka_conf_set_error_cb(c.conf, take_error);
     rd_kafka_conf_set_opaque(c.conf, k);
+    (void)rd_kafka_conf_get(c.conf, "session.timeout.ms", session, &n_session);
+    k->session_ms = atoi(session);
     s = conf_client(&c, CONF_CONSUMER, &k->consumer, err);
     if (s != OK)
         return s;
@@ -160,6 +164,7 @@ static void lk_close(struct log *l)
         free(k->inputs[i].lanes);
     free(k->inputs);
     free(k->tasks);
+    slot_forget(k);
     free(k->brokers);
     free(k->group);
     free(k->id);

@@ -104,7 +104,7 @@ void lanes_give_back(struct log_kafka *k)
 
 enum status lanes_give_back_lost(struct log_kafka *k, struct error *err)
 {
-    if (SAFE(M_NAME_LEFT) && slot_is_left(k, err) != OK)
+    if (SAFE(M_NAME_LEFT) && slot_is_ours(k, err) != OK)
         return err->status;
     k->lost = false;
     lanes_give_back(k);

@@ -10,21 +10,23 @@
  * librdkafka 2.16 forgets its member id, and a heartbeat before it has joined again (the application was in a commit, and served
  * no rebalance) comes from nobody under our name. The same happens to a process that was stopped for longer than its session; and
  * when that joins again, as nobody under our name, it fences whoever took its place meanwhile. So it looks first.
+ *
+ * Another is not always somebody. A broker that was killed may come back with an older group, in which the member of our name is who we
+ * were before; and a join whose answer was lost made a member that nobody stands for. Who we were we remember; nobody's session ends.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/mutant.h"
 #include "kafka/kafka.h"
 #include "kafka/lanes.h"
 
-#define JOIN_MS 20000 /* joining again, the group may know our new member id before we do */
+#define MORE_MS 5000 /* after a session and this, a member that nobody stands for is gone, and one that was joining knows its id */
 #define LOOK_MS 100
-#define LEFT_MS 1000 /* where the broker does not answer, the loop goes round */
+#define LOOK_CALL_MS 1000 /* where the broker does not answer, the loop goes round */
 #define UUID_CHARS 36
-
-enum holder { NOBODY, OURSELVES, ANOTHER };
 
 /* What the group's coordinator calls the member of this name, in id; empty: there is none. It makes a static member's id of its
  * name, a hyphen and a UUID. */
@@ -41,12 +43,39 @@ static void member_of(const struct rd_kafka_group_info *group, const char *name,
     }
 }
 
+static bool was_ours(const struct log_kafka *k, const char *member)
+{
+    for (size_t i = 0; i < k->n_members; i++)
+        if (strcmp(k->members[i], member) == 0)
+            return true;
+    return false;
+}
+
+void slot_joined(struct log_kafka *k)
+{
+    char *ours = rd_kafka_memberid(k->consumer);
+
+    if (ours == NULL || was_ours(k, ours)) {
+        free(ours);
+        return;
+    }
+    k->members = xrealloc(k->members, (k->n_members + 1) * sizeof(*k->members));
+    k->members[k->n_members++] = ours;
+}
+
+void slot_forget(struct log_kafka *k)
+{
+    while (k->n_members > 0)
+        free(k->members[--k->n_members]);
+    free(k->members);
+}
+
 /* By the older call: rd_kafka_DescribeConsumerGroups asserts in librdkafka 2.16 once its answer is late (its issue 5397). */
-static enum status ask(struct log_kafka *k, int timeout_ms, enum holder *ret_holder, struct error *err)
+static enum status ask(struct log_kafka *k, bool *ret_ours, struct error *err)
 {
     const struct rd_kafka_group_list *list = NULL;
-    rd_kafka_resp_err_t code = rd_kafka_list_groups(k->asker, k->group, &list, timeout_ms);
-    char member[256] = "", what[300], *ours;
+    rd_kafka_resp_err_t code = rd_kafka_list_groups(k->asker, k->group, &list, LOOK_CALL_MS);
+    char member[256] = "", what[300];
 
     if (list != NULL && list->group_cnt == 1) {
         code = list->groups[0].err;
@@ -59,47 +88,23 @@ static enum status ask(struct log_kafka *k, int timeout_ms, enum holder *ret_hol
         (void)conf_explain(err, code, k->brokers, what);
         return err->status = ERR_RETRY; /* a coordinator that moves or starts */
     }
-    ours = rd_kafka_memberid(k->consumer);
-    *ret_holder = member[0] == '\0'                                                       ? NOBODY
-                  : (ours && strcmp(ours, member) == 0) || strcmp(k->member, member) == 0 ? OURSELVES
-                                                                                         : ANOTHER;
-    free(ours);
+    slot_joined(k);
+    *ret_ours = member[0] == '\0' || was_ours(k, member);
     return OK;
-}
-
-void slot_joined(struct log_kafka *k)
-{
-    char *ours = rd_kafka_memberid(k->consumer);
-
-    snprintf(k->member, sizeof(k->member), "%s", ours ? ours : "");
-    free(ours);
-}
-
-static enum status judge(const struct log_kafka *k, enum holder holder, struct error *err)
-{
-    return holder == ANOTHER ? err_set(err, ERR_FATAL, "another instance took the place of %s in group %s", k->id, k->group) : OK;
-}
-
-enum status slot_is_left(struct log_kafka *k, struct error *err)
-{
-    enum holder holder;
-
-    return ask(k, LEFT_MS, &holder, err) == OK ? judge(k, holder, err) : err->status;
 }
 
 enum status slot_is_ours(void *log_kafka, struct error *err)
 {
     struct log_kafka *k = log_kafka;
-    int64_t deadline = clock_mono_ms() + JOIN_MS;
-    enum holder holder = ANOTHER;
+    int64_t deadline = clock_mono_ms() + k->session_ms + MORE_MS;
+    bool ours;
 
-    for (;;) {
-        if (ask(k, LANES_CALL_MS, &holder, err) != OK)
-            return err->status;
-        if (holder != ANOTHER || rd_kafka_fatal_error(k->consumer, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR ||
-            clock_mono_ms() >= deadline)
-            break;
+    while (ask(k, &ours, err) == OK) {
+        if (ours)
+            return OK;
+        if (clock_mono_ms() >= deadline || !SAFE(M_GHOST_WAITED))
+            return err_set(err, ERR_FATAL, "another instance took the place of %s in group %s", k->id, k->group);
         clock_nap_ms(LOOK_MS);
     }
-    return judge(k, holder, err);
+    return err->status;
 }

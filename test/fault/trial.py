@@ -180,13 +180,11 @@ def under_load(p, plan, fleet, live, load):
     check("every worker ends when told to", fleet.stop())
     figures, moments = judge(p, load, fleet, live)
     check("every fault did what it was to do, and the pipeline went on", "; ".join(faults.wrong))
-    forgotten = fleet.forgotten()  # who was in such a group may find its name to be another's: the next one goes on
-    ended = [e for e in fleet.ended if e[0].split(".")[0] not in forgotten or "took the place" not in e[2]]
-    check("no worker ended but by what was done to it", ended and f"(slot, exit status, why) {ended}")
+    check("no worker ended but by what was done to it", fleet.ended and f"(slot, exit status, why) {fleet.ended}")
     check("every fail point of the code was reached", points_missed(faults, plan))
     after_kill = latencies(faults.kills, moments)
     figures.update(kills=len(faults.kills), zombies=faults.zombies, broker_restarts=faults.brokers, scalings=faults.scalings,
-                   fail_points=len(faults.reached), groups_forgotten=len(forgotten))
+                   fail_points=len(faults.reached), groups_forgotten=len(fleet.forgotten()))
     print(f"{figures}; kill to output, s: " + " ".join(f"{s:.2f}" for s in after_kill), flush=True)
     if support.failed or os.environ.get("KEEP"):
         shutil.copytree(p.folder, f"build/check/{p.name}", dirs_exist_ok=True)

@@ -171,6 +171,7 @@ void group_expire(struct broker *b); /* members not heard of for their session *
 void group_hear_all(struct broker *b); /* a coordinator that has just started gives each member its whole session */
 const struct member *group_member(struct broker *b, int group, const char *instance); /* NULL: there is none */
 void group_kick(struct broker *b, int group, const char *instance);
+void group_ghost(struct broker *b, int group, const char *instance);
 void group_forget(struct broker *b, int group); /* as if it had never been */
 void group_hold(struct broker *b, int group);   /* its offsets for undecided */
 rd_kafka_resp_err_t group_txn_commit(struct broker *b, int group, int pid, int epoch, const char *instance, int member_id,

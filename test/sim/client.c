@@ -51,8 +51,7 @@ rd_kafka_conf_res_t rd_kafka_conf_set(rd_kafka_conf_t *c, const char *name, cons
 
 rd_kafka_conf_res_t rd_kafka_conf_get(const rd_kafka_conf_t *c, const char *name, char *value, size_t *n)
 {
-    (void)c, (void)name;
-    snprintf(value, *n, "1000000"); /* message.max.bytes: the only one that is asked for */
+    snprintf(value, *n, "%d", strcmp(name, "session.timeout.ms") == 0 ? c->session_ms : 1000000); /* else message.max.bytes: no other is asked for */
     return RD_KAFKA_CONF_OK;
 }
 

@@ -136,6 +136,18 @@ void group_kick(struct broker *b, int group, const char *instance)
         remove_member(b, &b->groups[group], m);
 }
 
+void group_ghost(struct broker *b, int group, const char *instance)
+{
+    struct group *g = &b->groups[group];
+    struct member *m = member_of(g, instance);
+
+    if (m == NULL)
+        return;
+    story("nobody stands for the group's %s", instance);
+    m->id = ++g->next_id;
+    m->since_us = m->heard_us = b->now_us;
+}
+
 rd_kafka_resp_err_t group_join(struct broker *b, int group, const char *instance, const bool *topics, int64_t session_us,
                                int *member_id)
 {

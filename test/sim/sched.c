@@ -373,15 +373,17 @@ static bool strike_broker(struct instance *me, enum fault fault, int how)
 {
     static const int64_t away_us[] = {300000, 2000000, 7000000, 35000000};
     struct broker *b = sim.broker;
-    bool txn_side = fault != FAULT_KICK && fault != FAULT_FORGET && fault != FAULT_UNDECIDED && fault != FAULT_SESSION;
+    bool txn_side = fault < FAULT_KICK || fault > FAULT_SESSION;
     struct rd_kafka_s *rk = client_of(me, txn_side);
     int txn = rk && txn_side ? broker_txn(b, client_txn_id(rk)) : -1;
 
     if (fault == FAULT_UNDECIDED && rk) {
         group_hold(b, client_group(rk));
-    } else if ((fault == FAULT_KICK || fault == FAULT_FORGET) && rk) {
+    } else if ((fault == FAULT_KICK || fault == FAULT_FORGET || fault == FAULT_GHOST) && rk) {
         if (fault == FAULT_KICK)
             group_kick(b, client_group(rk), client_group_instance(rk));
+        else if (fault == FAULT_GHOST)
+            group_ghost(b, client_group(rk), client_group_instance(rk));
         else
             group_forget(b, client_group(rk));
         if (how > 1)
@@ -446,7 +448,7 @@ static enum fault strike(struct instance *me, enum step step, enum fault fault, 
             end(me);
         next_timer_us = sim.now_us;
         return FAULT_NONE;
-    case FAULT_KICK: case FAULT_FORGET: case FAULT_UNDECIDED: case FAULT_SESSION: case FAULT_FENCE: case FAULT_TXN_TIMEOUT: case FAULT_COMPACT: case FAULT_AWAY: case FAULT_DOWN:
+    case FAULT_KICK: case FAULT_FORGET: case FAULT_GHOST: case FAULT_UNDECIDED: case FAULT_SESSION: case FAULT_FENCE: case FAULT_TXN_TIMEOUT: case FAULT_COMPACT: case FAULT_AWAY: case FAULT_DOWN:
         (void)strike_broker(me, fault, how);
         next_timer_us = sim.now_us;
         return fault >= FAULT_AWAY && how == 3 && schedule_cannot(step, FAULT_LOST_ANSWER) == NULL ? FAULT_LOST_ANSWER : FAULT_NONE;

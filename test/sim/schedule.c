@@ -8,7 +8,7 @@
 const char *const step_names[N_STEPS] = {"ask",  "ends", "init",    "committed", "assign", "take", "read", "follow", "swap",
                                          "put",  "send", "offsets", "commit",    "abort",  "nap",  "close"};
 const char *const fault_names[N_FAULTS] = {"none",  "kill",    "kill_after",   "stop",        "zombie", "leave", "join", "epoch",
-                                           "kick", "forget", "undecided", "session", "fence",   "txn_timeout",  "compact",     "away",   "down", "lost_request",
+                                           "kick", "forget", "ghost", "undecided", "session", "fence",   "txn_timeout",  "compact",     "away",   "down", "lost_request",
                                            "lost_answer", "late", "slow", "timeout", "retriable", "abortable", "markers"};
 
 static bool is_request(enum step step)

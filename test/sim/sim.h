@@ -60,6 +60,7 @@ enum fault {
     /* at the broker */
     FAULT_KICK,        /* the group forgets the member */
     FAULT_FORGET,      /* the group is as new: without members, offsets and generation */
+    FAULT_GHOST,       /* the group has the member's name for one that nobody stands for: a join whose answer was lost, or an older group */
     FAULT_UNDECIDED,   /* the group holds transactions over its offsets for open that have ended */
     FAULT_SESSION,     /* the member's session is over by its own clock alone; how 2, 3: it beats before the application has given back */
     FAULT_FENCE,       /* somebody else takes its transactional id */
