@@ -1,6 +1,5 @@
 #include "base/batch.h"
 
-#include <assert.h>
 #include <string.h>
 
 const char *col_type_name(enum col_type type)
@@ -15,9 +14,8 @@ void batch_init(struct batch *b, struct arena *arena, size_t cap_rows)
     *b = (struct batch){.arena = arena, .cap_rows = cap_rows};
 }
 
-static struct col *next_col(struct batch *b, const char *name)
+static struct col *next_col(struct batch *b)
 {
-    assert(batch_col(b, name) == NULL);
     if (b->n_cols == b->cap_cols) {
         size_t cap = b->cap_cols ? b->cap_cols * 2 : 32;
         struct col *cols = arena_alloc(b->arena, cap * sizeof(*cols));
@@ -32,7 +30,7 @@ static struct col *next_col(struct batch *b, const char *name)
 
 struct col *batch_add_col(struct batch *b, const char *name, enum col_type type)
 {
-    struct col *c = next_col(b, name);
+    struct col *c = next_col(b);
     size_t size = type >= COL_STRING ? sizeof(struct view) : sizeof(int64_t);
 
     c->name = name;
@@ -44,7 +42,7 @@ struct col *batch_add_col(struct batch *b, const char *name, enum col_type type)
 
 void batch_share_col(struct batch *b, const struct col *col)
 {
-    *next_col(b, col->name) = *col;
+    *next_col(b) = *col;
 }
 
 struct col *batch_col(const struct batch *b, const char *name)

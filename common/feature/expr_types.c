@@ -114,7 +114,7 @@ static bool is_zero(const struct node *n)
 static struct node *compare(struct parser *s, const struct operator *o, struct node *a, struct node *b, const char *at)
 {
     struct node *args[2];
-    enum type type;
+    enum type type = TYPE_NULL;
 
     if (a->type == TYPE_NULL || b->type == TYPE_NULL)
         return expr_fail(s, at, "a comparison with null is never true; is_null(x) asks for it");

@@ -14,11 +14,15 @@ struct run {
     struct past past;
     const struct batch *in;
     struct col *out; /* of f->made, when they come out */
-    struct col *values[RINGS_MAX], where[RINGS_MAX], valid[RINGS_MAX]; /* of the input's rings */
+    int64_t **counts[2]; /* their values, of f->counts */
+    size_t rings[RINGS_MAX], n_rings; /* the input's, of which is: */
+    struct col *values[RINGS_MAX], where[RINGS_MAX], valid[RINGS_MAX];
     const struct col **fields[RINGS_MAX];
-    double *v[RINGS_MAX]; /* of the row in hand; behind the values the place of its fields, and its time */
+    double *rows[RINGS_MAX]; /* its values by row; behind a row's the place of its fields, and its time */
+    double *v[RINGS_MAX];    /* of the row in hand */
     size_t input;
     bool emits;
+    bool judges; /* a row may be none that can be taken */
 };
 
 /* Text stands as its hash, of 53 bits that a number holds. */
@@ -41,20 +45,22 @@ bool features_value(const struct value *value, const struct col *c, size_t r, do
     return fabs(*ret * value->factor) < 1e30;
 }
 
-/* The row's values for every ring of its input. False, with a reason: one cannot be summed exactly. */
-static bool row_values(struct run *run, size_t r, struct error *err)
+/* Of what cannot be summed exactly, or has too many bytes of fields. */
+static bool row_fits(const struct run *run, size_t r, struct error *err)
 {
-    for (size_t i = 0; i < run->f->plan.n_rings; i++) {
-        const struct ring_def *def = &run->f->plan.rings[i];
+    for (size_t i = 0; i < run->n_rings; i++) {
+        const struct ring_def *def = &run->f->plan.rings[run->rings[i]];
+        const struct col **fields = run->fields[run->rings[i]];
+        double v;
 
-        for (size_t k = 0; def->input == run->input && k < def->n_values; k++)
-            if (!features_value(&def->values[k], &run->values[i][k], r, &run->v[i][k])) {
+        for (size_t k = 0; k < def->n_values; k++)
+            if (!features_value(&def->values[k], &run->values[run->rings[i]][k], r, &v)) {
                 err_set(err, ERR_RECORD, "range: '%s' is not finite, or too large to be summed exactly", def->values[k].text);
                 return false;
             }
-        if (def->input == run->input && def->n_fields && fields_bytes(def, run->fields[i], r) > FIELDS_BYTES_MAX) {
-            err_set(err, ERR_RECORD, "range: the fields that are joined have %zu bytes; %zu is the most",
-                    fields_bytes(def, run->fields[i], r), FIELDS_BYTES_MAX);
+        if (def->n_fields && fields_bytes(def, fields, r) > FIELDS_BYTES_MAX) {
+            err_set(err, ERR_RECORD, "range: the fields that are joined have %zu bytes; %zu is the most", fields_bytes(def, fields, r),
+                    FIELDS_BYTES_MAX);
             return false;
         }
     }
@@ -108,8 +114,8 @@ static void put_values(const struct run *run, size_t r, int64_t event_ms, bool o
     const struct count_asked *c = f->counts[others];
     struct asked a = {.past = p, .rows = p, .of = f->asked[others] + f->n_counts[others]};
 
-    for (const struct count_asked *end = c + f->n_counts[others]; c < end; c++)
-        run->out[c->made].i64[r] = cursor_at(p, c->head_at)->pos - cursor_at(p, c->tail_at)->pos;
+    for (size_t i = 0; i < f->n_counts[others]; i++)
+        run->counts[others][i][r] = cursor_at(p, c[i].head_at)->pos - cursor_at(p, c[i].tail_at)->pos;
     for (const struct question *end = f->asked[others] + f->n_asked[others]; a.of < end; a.of++) {
         const struct cursor *head = cursor_at(p, a.of->head_at), *tail = cursor_at(p, a.of->tail_at);
 
@@ -195,8 +201,7 @@ static bool takes(const struct run *run, size_t ring, size_t r)
 {
     const struct ring_def *def = &run->f->plan.rings[ring];
 
-    return def->input == run->input && (def->where == NULL || (!run->where[ring].null[r] && run->where[ring].i64[r])) &&
-           (def->valid == NULL || !run->valid[ring].null[r]);
+    return (def->where == NULL || (!run->where[ring].null[r] && run->where[ring].i64[r])) && (def->valid == NULL || !run->valid[ring].null[r]);
 }
 
 /* The row whose place this one takes. */
@@ -204,10 +209,10 @@ static bool remove_former(struct run *run, struct moments m, int64_t event_ms)
 {
     bool removed = false;
 
-    for (size_t i = 0; i < run->f->plan.n_rings; i++) {
-        const struct ring_def *def = &run->f->plan.rings[i];
+    for (size_t i = 0; i < run->n_rings; i++) {
+        const struct ring_def *def = &run->f->plan.rings[run->rings[i]];
 
-        if (def->replaces && def->input == run->input)
+        if (def->replaces)
             removed |= (def->valid ? ahead_remove : ring_remove)(&run->past, def, m, event_ms);
     }
     return removed;
@@ -218,7 +223,8 @@ static bool put_event(struct run *run, struct moments m, int64_t event_ms, size_
     uint32_t place = 0;
     bool put = false;
 
-    for (size_t i = 0; i < run->f->plan.n_rings; i++) {
+    for (size_t k = 0; k < run->n_rings; k++) {
+        size_t i = run->rings[k];
         const struct ring_def *def = &run->f->plan.rings[i];
         int64_t ms = event_ms;
 
@@ -246,12 +252,15 @@ static enum status apply_row(struct run *run, int64_t event_ms, int64_t floor, s
     const struct plan *plan = &run->f->plan;
     bool late, moved = false;
 
+    for (size_t i = 0; i < run->n_rings; i++)
+        run->v[run->rings[i]] = run->rows[run->rings[i]] + r * (plan->rings[run->rings[i]].n_values + 2);
     if (run->emits && event_ms > m.as_of)
         m.as_of = event_ms;
     late = run->emits && event_ms < m.as_of;
     for (size_t i = 0; i < plan->n_rings; i++)
         moved |= ring_seek(p, &plan->rings[i], m);
-    moved |= remove_former(run, m, event_ms);
+    if (run->f->replaces_ms)
+        moved |= remove_former(run, m, event_ms);
     if (run->emits && run->f->n_asked[1])
         (late ? put_late : put_values)(run, r, event_ms, /* others= */ true);
     moved |= put_event(run, m, event_ms, r);
@@ -288,6 +297,19 @@ static enum status put_expressions(const struct features *f, struct batch *in, s
     return OK;
 }
 
+/* By row, as a ring keeps them. */
+static void fill_rows(struct run *run, const struct batch *in, size_t ring)
+{
+    const struct ring_def *def = &run->f->plan.rings[ring];
+    size_t width = def->n_values + 2;
+
+    run->rows[ring] = arena_alloc(in->arena, in->n_rows * width * sizeof(double));
+    run->judges |= def->n_fields != 0;
+    for (size_t v = 0; v < def->n_values; v++)
+        for (size_t r = 0; r < in->n_rows; r++)
+            run->judges |= !features_value(&def->values[v], &run->values[ring][v], r, &run->rows[ring][r * width + v]);
+}
+
 static enum status begin_values(struct run *run, const struct batch *in, struct error *err)
 {
     const struct features *f = run->f;
@@ -297,9 +319,9 @@ static enum status begin_values(struct run *run, const struct batch *in, struct 
 
         if (def->input != run->input)
             continue;
+        run->rings[run->n_rings++] = i;
         run->values[i] = arena_alloc(in->arena, (def->n_values + 1) * sizeof(**run->values));
         run->fields[i] = arena_alloc(in->arena, (def->n_fields + 1) * sizeof(**run->fields));
-        run->v[i] = arena_alloc(in->arena, (def->n_values + 2) * sizeof(**run->v));
         for (size_t v = 0; v < def->n_values; v++)
             if (expr_eval(def->values[v].expr, in, &run->values[i][v], err) != OK)
                 return err->status;
@@ -308,6 +330,7 @@ static enum status begin_values(struct run *run, const struct batch *in, struct 
             return err->status;
         for (size_t k = 0; k < def->n_fields; k++)
             run->fields[i][k] = batch_col(in, def->fields[k].name);
+        fill_rows(run, in, i);
     }
     return OK;
 }
@@ -328,6 +351,11 @@ static void begin_cols(struct run *run, struct batch *in)
             batch_share_col(in, &kept); /* put_expressions puts it in */
     }
     run->out = run->emits ? &in->cols[in->n_cols - f->n_made] : NULL;
+    for (size_t others = 0; run->emits && others < 2; others++) {
+        run->counts[others] = arena_alloc(in->arena, (f->n_counts[others] + 1) * sizeof(**run->counts));
+        for (size_t i = 0; i < f->n_counts[others]; i++)
+            run->counts[others][i] = run->out[f->counts[others][i].made].i64;
+    }
 }
 
 enum status features_judge(const struct features *f, size_t input, const struct batch *in, const char **bad, struct error *err)
@@ -337,7 +365,7 @@ enum status features_judge(const struct features *f, size_t input, const struct 
     if (begin_values(&run, in, err) != OK)
         return err->status;
     for (size_t r = 0; r < in->n_rows; r++)
-        if (bad[r] == NULL && !row_values(&run, r, err))
+        if (bad[r] == NULL && run.judges && !row_fits(&run, r, err))
             bad[r] = arena_strdup(in->arena, err->text);
     return OK;
 }
@@ -362,14 +390,6 @@ static void expect_group(const struct run *run, const struct view *keys, const i
     for (size_t r = 0; r < n; r++)
         for (size_t i = 0; entries[r] && entries[r]->n_bytes && i < plan->n_rings; i++)
             ring_expect(entries[r]->value, plan, &plan->rings[i], event_ms[r]);
-}
-
-static bool has_ring(const struct run *run)
-{
-    for (size_t i = 0; i < run->f->plan.n_rings; i++)
-        if (run->f->plan.rings[i].input == run->input)
-            return true;
-    return false;
 }
 
 /* A key without a past is as one whose rings are empty. */
@@ -397,10 +417,11 @@ enum status features_apply(const struct features *f, struct state *s, size_t inp
                       .past = {.plan = &f->plan, .state = s, .arena = in->arena, .commit = commit, .err = err}};
     uint64_t hashes[GROUP];
     struct entry *entries[GROUP];
-    bool makes = has_ring(&run);
+    bool makes;
 
     if (begin_values(&run, in, err) != OK)
         return err->status;
+    makes = run.n_rings > 0;
     begin_cols(&run, in);
     for (size_t i = 0; run.emits && i < f->n_items; i++)
         items_put(&f->items[i], in, bad, &run.out[f->items[i].made]);
@@ -414,7 +435,7 @@ enum status features_apply(const struct features *f, struct state *s, size_t inp
             continue;
         at = run.emits && event_ms[r] > at ? event_ms[r] : at;
         e = entries[r % GROUP] ? entries[r % GROUP] : state_find_hashed(s, keys[r], hashes[r % GROUP]);
-        if (!row_values(&run, r, err)) {
+        if (run.judges && !row_fits(&run, r, err)) {
             bad[r] = arena_strdup(in->arena, err->text);
             continue;
         }

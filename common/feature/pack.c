@@ -31,7 +31,7 @@ static void move_page(struct past *to, const struct past *from, const struct rin
         if (next - page < words)
             cursor_of(to, def, (int)i)->next = now + next - page;
     }
-    for (uint32_t word = 1; def->n_fields && word <= last_word(def); word += def->row_words)
+    for (uint32_t word = 1; def->n_fields && word <= def->last_word; word += def->row_words)
         if (last - page >= words || word <= last - page)
             move_fields(to, from, def, page + word, now + word);
 }

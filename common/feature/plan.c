@@ -96,6 +96,8 @@ int plan_part(struct plan *p, int ring, struct part_def part)
         r->tiled[r->n_tiled++] = (uint8_t)r->n_parts;
     if (part.kind->fall)
         r->sampled[r->n_sampled++] = (uint8_t)r->n_parts;
+    if (part.kind->n_runs)
+        r->far[r->n_far++] = (uint8_t)r->n_parts;
     return (int)r->n_parts++;
 }
 
@@ -153,6 +155,17 @@ static void link_parts(struct ring_def *r, struct arena *arena)
     }
 }
 
+/* Once it has its place in the value. */
+static void list_by_time(struct ring_def *r, struct arena *arena)
+{
+    r->by_time = arena_alloc(arena, r->n_by_time * sizeof(*r->by_time));
+    for (size_t i = 0; i < r->n_by_time; i++) {
+        const struct cursor_def *d = &r->cursors[r->order[i]];
+
+        r->by_time[i] = (struct time_cursor){d->ms, r->cursors_at + r->order[i] * (uint32_t)sizeof(struct cursor), r->order[i], d->floor};
+    }
+}
+
 static uint32_t take_bytes(uint32_t *at, size_t n)
 {
     uint32_t was = *at;
@@ -172,8 +185,12 @@ static void size_rows(struct plan *p)
         while (p->page_bytes < sizeof(struct page) + 7 * r->row_words * 8)
             p->page_bytes *= 2;
     }
-    for (size_t i = 0; i < p->n_rings; i++)
-        p->rings[i].rows_per_page = (uint32_t)((p->page_bytes - sizeof(struct page)) / (p->rings[i].row_words * 8));
+    for (size_t i = 0; i < p->n_rings; i++) {
+        struct ring_def *r = &p->rings[i];
+
+        r->rows_per_page = (uint32_t)((p->page_bytes - sizeof(struct page)) / (r->row_words * 8));
+        r->last_word = 1 + (r->rows_per_page - 1) * r->row_words;
+    }
 }
 
 void plan_layout(struct plan *p, struct arena *arena)
@@ -199,11 +216,14 @@ void plan_layout(struct plan *p, struct arena *arena)
         link_parts(r, arena);
         r->at = take_bytes(&at, sizeof(struct ring));
         r->cursors_at = take_bytes(&at, r->n_cursors * sizeof(struct cursor));
+        list_by_time(r, arena);
         for (size_t k = 0; k < r->n_parts; k++)
             r->parts[k].at = take_bytes(&at, r->parts[k].kind->bytes);
     }
     size_rows(p);
     p->head_bytes = at;
+    p->head_words = at / 8;
+    p->page_mask = p->page_bytes / 8 - 1;
     p->empty = arena_zalloc(arena, at);
     head = (struct past_head *)(void *)p->empty;
     head->as_of = INT64_MIN;

@@ -34,6 +34,14 @@ struct cursor_def {
     size_t n_links;
 };
 
+/* What each row asks of a cursor by time. */
+struct time_cursor {
+    int64_t ms;
+    uint32_t at; /* bytes from the value's beginning */
+    uint8_t cursor;
+    bool floor;
+};
+
 struct part_kind;
 
 struct part_def {
@@ -67,6 +75,7 @@ struct ring_def {
     struct cursor_def *cursors;
     size_t n_cursors;
     uint8_t order[CURSORS_MAX]; /* heads before tails, those by time first */
+    struct time_cursor *by_time; /* in that order */
     size_t n_by_time;
     struct part_def *parts;
     size_t n_parts;
@@ -74,11 +83,14 @@ struct ring_def {
     size_t n_tiled;
     uint8_t sampled[PARTS_MAX]; /* those that may have to be shown the window's events again */
     size_t n_sampled;
+    uint8_t far[PARTS_MAX]; /* those of which some lies outside the head */
+    size_t n_far;
     const struct feature_col *fields; /* that joins take: their place stands in a row behind its values (fields.h), and behind it, with `valid`, the row's own time */
     size_t n_fields;
     bool keeps_all;    /* a part since ever takes in also what no window can ask for, and one of the last n may be as old as it likes */
     int64_t horizon_ms; /* the largest offset of a cursor by time */
     uint32_t row_words, rows_per_page;
+    uint32_t last_word; /* of a page: where its last row begins */
     uint32_t at, cursors_at; /* bytes from the value's beginning */
 };
 
@@ -87,6 +99,7 @@ struct plan {
     struct ring_def rings[RINGS_MAX];
     size_t n_rings;
     uint32_t page_bytes, head_bytes;
+    uint32_t page_mask, head_words; /* of 8 bytes; a place's word within its page is (place - head_words) & page_mask */
     unsigned n_orders;
     uint8_t *empty; /* a head without events */
 };

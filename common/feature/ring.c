@@ -127,8 +127,6 @@ static bool leave(struct past *p, const struct ring_def *def, int c, int64_t unt
     const struct ring *r = ring_of(p, def);
     struct spot stays = {r->end_pos, 0};
 
-    if (r->end_pos - cursor_of(p, def, c)->pos < LEAVE_MIN)
-        return false;
     for (uint32_t row = r->last_row; row != 0 && row_of(p, row)->ms > until; row = ring_prev(p, def, row)) {
         if (r->end_pos - stays.pos == stays_max)
             return false;
@@ -154,7 +152,7 @@ static void pass_until(struct past *p, const struct ring_def *def, int c, int64_
     const struct cursor *s = cursor_of(p, def, c);
 
     for (uint32_t n = 0; s->ms <= until && s->next; n++, s = cursor_of(p, def, c)) {
-        if ((n & (n - 1)) == 0 && leave(p, def, c, until, n))
+        if (n >= LEAVE_MIN && (n & (n - 1)) == 0 && leave(p, def, c, until, n))
             return;
         pass(p, def, c);
     }
@@ -179,7 +177,8 @@ static uint32_t chain_begins(const struct past *p, const struct ring_def *def, i
 
 bool ring_seek(struct past *p, const struct ring_def *def, struct moments m)
 {
-    uint32_t was[CURSORS_MAX];
+    const int64_t now[] = {m.as_of, m.floor};
+    uint32_t was[CURSORS_MAX]; /* for those that follow a head */
     bool moved = false;
 
     for (size_t i = 0; i < def->n_tiled; i++) {
@@ -189,16 +188,17 @@ bool ring_seek(struct past *p, const struct ring_def *def, struct moments m)
     }
     if (ring_of(p, def)->last_row == 0)
         return moved;
+    for (size_t i = 0; i < def->n_cursors && def->n_by_time < def->n_cursors; i++)
+        was[i] = cursor_of(p, def, (int)i)->pos;
     for (size_t i = 0; i < def->n_by_time; i++) {
-        int c = def->order[i];
-        const struct cursor *s = cursor_of(p, def, c);
-        int64_t until = bound(&def->cursors[c], m);
+        const struct time_cursor *t = &def->by_time[i];
+        const struct cursor *s = (const struct cursor *)(const void *)(p->base + t->at);
+        int64_t until = minus(now[t->floor], t->ms);
 
-        was[c] = s->pos;
-        if (s->ms > until)
-            continue;
-        pass_until(p, def, c, until);
-        moved |= cursor_of(p, def, c)->pos != was[c];
+        if (s->ms <= until && s->next) {
+            pass_until(p, def, t->cursor, until);
+            moved = true;
+        }
     }
     for (size_t i = def->n_by_time; i < def->n_cursors; i++) {
         int c = def->order[i];
@@ -217,31 +217,38 @@ bool ring_seek(struct past *p, const struct ring_def *def, struct moments m)
 /* The row that a cursor will look at, and the next one. Behind a page lies mostly the one that was taken next. */
 static void expect_row(const uint8_t *value, const struct plan *plan, const struct ring_def *def, uint32_t row)
 {
-    uint32_t word = (row - plan->head_bytes / 8) & (plan->page_bytes / 8 - 1);
+    uint32_t word = plan_word_of(plan, row);
 
     __builtin_prefetch(value + (size_t)row * 8);
     __builtin_prefetch(value + ((size_t)row + def->row_words) * 8);
-    if (word >= last_word(def))
+    if (word >= def->last_word)
         __builtin_prefetch(value + (size_t)(row - word) * 8);
 }
 
 void ring_expect(const uint8_t *value, const struct plan *plan, const struct ring_def *def, int64_t as_of)
 {
-    const struct cursor *s = (const struct cursor *)(const void *)(value + def->cursors_at);
     uint32_t last = ((const struct ring *)(const void *)(value + def->at))->last_row;
 
     if (last == 0)
         return;
     expect_row(value, plan, def, last);
-    for (size_t c = 0; c < def->n_cursors; c++)
-        if (s[c].ms <= minus(as_of, def->cursors[c].ms))
-            expect_row(value, plan, def, s[c].next);
-    for (size_t i = 0; i < def->n_parts; i++)
-        if (def->parts[i].kind->expect)
-            def->parts[i].kind->expect(value, plan, &def->parts[i]);
-        else if (def->parts[i].kind->n_runs)
-            __builtin_prefetch(value + (size_t)*(const uint32_t *)(const void *)(value + def->parts[i].at + def->parts[i].kind->run_at[0]) * 8);
-    if (((last - plan->head_bytes / 8) & (plan->page_bytes / 8 - 1)) == last_word(def))
+    for (size_t i = 0; i < def->n_by_time; i++) {
+        const struct cursor *s = (const struct cursor *)(const void *)(value + def->by_time[i].at);
+
+        if (s->ms <= minus(as_of, def->by_time[i].ms))
+            expect_row(value, plan, def, s->next);
+    }
+    for (size_t i = def->n_by_time; i < def->n_cursors; i++)
+        expect_row(value, plan, def, ((const struct cursor *)(const void *)(value + def->cursors_at))[def->order[i]].next);
+    for (size_t i = 0; i < def->n_far; i++) {
+        const struct part_def *d = &def->parts[def->far[i]];
+
+        if (d->kind->expect)
+            d->kind->expect(value, plan, d);
+        else
+            __builtin_prefetch(value + (size_t)*(const uint32_t *)(const void *)(value + d->at + d->kind->run_at[0]) * 8);
+    }
+    if (plan_word_of(plan, last) == def->last_word)
         past_expect(value, plan);
 }
 

@@ -62,14 +62,14 @@ static inline struct row *row_of(const struct past *p, uint32_t place)
 }
 
 /* A row's word within its page; the first is 1. */
-static inline uint32_t word_of(const struct past *p, uint32_t row)
+static inline uint32_t plan_word_of(const struct plan *plan, uint32_t row)
 {
-    return (row - p->plan->head_bytes / 8) & (p->plan->page_bytes / 8 - 1);
+    return (row - plan->head_words) & plan->page_mask;
 }
 
-static inline uint32_t last_word(const struct ring_def *def)
+static inline uint32_t word_of(const struct past *p, uint32_t row)
 {
-    return 1 + (def->rows_per_page - 1) * def->row_words;
+    return plan_word_of(p->plan, row);
 }
 
 /* The next row's place; 0 at the end. */
@@ -79,7 +79,7 @@ static inline uint32_t ring_next(const struct past *p, const struct ring_def *de
 
     if (row == ring_of(p, def)->last_row)
         return 0;
-    if (word < last_word(def))
+    if (word < def->last_word)
         return row + def->row_words;
     return ((const struct page *)past_at(p, row - word))->next + 1;
 }

@@ -17,7 +17,7 @@ uint32_t ring_prev(const struct past *p, const struct ring_def *def, uint32_t ro
     if (word > 1)
         return row - def->row_words;
     prev = ((const struct page *)past_at(p, row - word))->prev;
-    return prev ? prev + last_word(def) : 0;
+    return prev ? prev + def->last_word : 0;
 }
 
 /* A free slot behind the newest row, which it then is. */
@@ -26,7 +26,7 @@ static uint32_t new_slot(struct past *p, const struct ring_def *def)
     struct ring *r = ring_of(p, def);
     uint32_t page;
 
-    if (r->last_row && word_of(p, r->last_row) < last_word(def))
+    if (r->last_row && word_of(p, r->last_row) < def->last_word)
         return r->last_row += def->row_words;
     page = past_take(p, 0);
     if (page == 0)
@@ -91,7 +91,7 @@ static void drop_last(struct past *p, const struct ring_def *def)
     prev = ((const struct page *)past_at(p, page))->prev;
     if (prev) {
         r->last = prev;
-        r->last_row = prev + last_word(def);
+        r->last_row = prev + def->last_word;
         ((struct page *)past_at(p, prev))->next = 0;
         past_dirty(p, prev, sizeof(struct page));
     } else {
@@ -142,7 +142,7 @@ void ring_trim(struct past *p, const struct ring_def *def)
         struct ring *r = ring_of(p, def);
         uint32_t page = r->first;
 
-        if (page == 0 || (page == r->last && word_of(p, r->last_row) < last_word(def)))
+        if (page == 0 || (page == r->last && word_of(p, r->last_row) < def->last_word))
             return;
         for (size_t c = def->n_cursors; c-- > 0;) /* the slowest is the last */
             if (ahead(cursor_of(p, def, (int)c)->pos, r->first_pos) < (int32_t)def->rows_per_page)

@@ -119,7 +119,7 @@ static bool deeper(struct walk *w)
 /* A string without its type byte. */
 static bool chars(struct walk *w, struct view *ret_text)
 {
-    size_t n;
+    size_t n = 0;
 
     if (!length(w, (uint64_t)(w->end - w->p), "a length within the bytes left", &n) || !left(w, n, "a string"))
         return false;

@@ -236,7 +236,7 @@ static bool base_number(struct walk *w, struct reading *r, const char **text)
 /* "5E-1", or since 3.1 "[5.15E-1]" with one number an output. */
 static bool base_text(struct walk *w, struct reading *r)
 {
-    char *copy;
+    char *copy = NULL;
     const char *s;
 
     if (!read_name(w, &r->scratch, &copy))
@@ -322,8 +322,8 @@ static bool root_learner(struct walk *w, void *into)
 static bool root_version(struct walk *w, void *into)
 {
     struct reading *r = into;
-    int64_t *v;
-    size_t n;
+    int64_t *v = NULL;
+    size_t n = 0;
 
     if (!read_ints(w, &r->scratch, 3, &v, &n))
         return false;
