@@ -166,7 +166,7 @@ static void a_secret_that_others_may_read_is_refused(void **state)
 static void a_key_file_is_never_overwritten(void **state)
 {
     struct error err;
-    char before[256];
+    char before[4096];
 
     (void)state;
     snprintf(before, sizeof(before), "%s", read_file(secret));
