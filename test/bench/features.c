@@ -1,5 +1,5 @@
 /*
- * test/bench/features.c: the fraud pipeline's 27 features over the published transactions, memory to memory; what an event costs
+ * test/bench/features.c: 27 of the fraud pipeline's 29 features over the published transactions, memory to memory; what an event costs
  * over windows from 1 to 60 days and for 1,000 to 1,000,000 keys, and beside one hot key; and tumbling windows.
  *
  * usage: features [TX.csv.zst]   Labels are frauds, known 7 days after; two chained sets as in pipelines/fraud.json, inputs merged by

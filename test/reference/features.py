@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An independent reference of the fraud pipeline's 27 features: the published CSV in, a table of one row per transaction out.
+"""An independent reference of the fraud pipeline's 29 features: the published CSV in, a table of one row per transaction out.
 
 usage: features.py HANDBOOK_TX_CSV_ZST customer|terminal >TABLE     (the columns of one stage, as compare.c reads them)
 
@@ -21,11 +21,11 @@ KNOWN = (7 * DAY, 14 * DAY, 28 * DAY, 60 * DAY)
 SMALL = 22000  # cents, and below
 SPANS, KNOWN_SPANS = ("1d", "7d", "30d"), ("7d", "14d", "28d", "60d")
 CUSTOMER = ["amount", "weekend", "night", *(f"customer_{f}_{w}" for f in ("n", "mean") for w in SPANS),
-            "amount_to_mean_7d", "amount_to_mean_30d", "amount_zscore_30d", "amount_to_max_ever"]
+            "amount_to_mean_7d", "amount_to_mean_30d", "amount_zscore_30d", "amount_to_max_ever", "customer_peak_to_mean_7d"]
 TERMINAL = [*(f"terminal_{f}_{w}" for f in ("n", "risk") for w in SPANS),
-            *(f"terminal_{f}_{w}" for f in ("chargebacks", "small_chargebacks") for w in KNOWN_SPANS)]
-NOTHING_KNOWN = [0] * (len(TERMINAL) - len(WINDOWS))
+            *(f"terminal_{f}_{w}" for f in ("chargebacks", "small_chargebacks") for w in KNOWN_SPANS), "terminal_days_since_first_small_28d"]
 NONE = float("nan")
+NOTHING_KNOWN = [0] * (len(TERMINAL) - len(WINDOWS) - 1) + [NONE]
 
 
 def ratio(amount, n, total):
@@ -57,7 +57,7 @@ def customer_features(times, cents, _frauds):
         yield (amount / 100, is_weekend(t // DAY), t % DAY // 3600 <= 6, n - a + 1, n - b + 1, n - c + 1,
                (in_a + amount) / 100 / (n - a + 1), (in_b + amount) / 100 / (n - b + 1), (in_c + amount) / 100 / (n - c + 1),
                ratio(amount, n - b, in_b), ratio(amount, n - c, in_c), zscore(amount, n - c, in_c, square - squares[c]),
-               amount / most if most else NONE)
+               amount / most if most else NONE, ratio(max(cents[b:n], default=NONE), n - c + 1, in_c + amount))
         sums.append(total + amount)
         squares.append(square + amount * amount)
         most = max(most, amount)
@@ -74,8 +74,10 @@ def terminal_features(times, cents, frauds):
         if not known:
             yield *counts, *NOTHING_KNOWN
             continue
+        first_small = bisect_right(small, t - 28 * DAY)
         yield (*counts, *((known - bisect_right(reports, t - w)) / n if n else 0.0 for w, n in zip(WINDOWS, counts)),
-               *(known - bisect_right(reports, t - w) for w in KNOWN), *(known_small - bisect_right(small, t - w) for w in KNOWN))
+               *(known - bisect_right(reports, t - w) for w in KNOWN), *(known_small - bisect_right(small, t - w) for w in KNOWN),
+               (t - small[first_small]) / DAY if first_small < known_small else NONE)
 
 
 PARTS = {"customer": (2, CUSTOMER, customer_features), "terminal": (3, TERMINAL, terminal_features)}  # where in a row its key is
@@ -99,7 +101,7 @@ def table(rows, part):
 
 
 def features(rows):
-    """Of a list of rows all 27, None where there is none."""
+    """Of a list of rows all 29, None where there is none."""
     parts = [(table(rows, part), 1 + len(names)) for part, (_, names, _) in PARTS.items()]
     for i in range(len(rows)):
         yield [None if v != v else v for values, n in parts for v in values[i * n + 1:(i + 1) * n]]

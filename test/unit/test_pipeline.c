@@ -243,8 +243,8 @@ static void the_fraud_pipeline_and_the_shared_schemas_are_whole(void **state)
     struct error err;
 
     (void)state;
-    assert_int_equal(pipeline_stage(p, "learn")->n_model_features, 27);
-    assert_string_equal(pipeline_stage(p, "learn")->model_features[26], "terminal_small_chargebacks_60d");
+    assert_int_equal(pipeline_stage(p, "learn")->n_model_features, 29);
+    assert_string_equal(pipeline_stage(p, "learn")->model_features[28], "terminal_days_since_first_small_28d");
     for (size_t i = 0; i < ARRAY_LEN(shared); i++) {
         struct schema *s = NULL;
 
