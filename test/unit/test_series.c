@@ -256,9 +256,11 @@ static void a_wrong_expression_is_named(void **state)
 
     (void)state;
     d.known = wrong;
+    d.n_known = ARRAY_LEN(wrong);
     assert_int_equal(forecast_new(&d, cols, 1, features, 1, &f, &err), ERR_FATAL);
     assert_non_null(strstr(err.text, "nothing: "));
-    d.known = known;
+    d.known = with_lead.known;
+    d.n_known = with_lead.n_known;
     d.scale = "step";
     assert_int_equal(forecast_new(&d, cols, 1, features, 1, &f, &err), ERR_FATAL);
     assert_non_null(strstr(err.text, "scale: "));
